@@ -14,14 +14,14 @@ export const protobufFileName = "ttrpc/request.proto";
 export interface Request {
   service: string;
   method: string;
-  payload: Buffer;
+  payload: Uint8Array;
   timeoutNano: bigint;
   metadata: KeyValue[];
 }
 
 export interface Response {
   status: Status | undefined;
-  payload: Buffer;
+  payload: Uint8Array;
 }
 
 export interface StringList {
@@ -34,7 +34,7 @@ export interface KeyValue {
 }
 
 function createBaseRequest(): Request {
-  return { service: "", method: "", payload: Buffer.alloc(0), timeoutNano: 0n, metadata: [] };
+  return { service: "", method: "", payload: new Uint8Array(0), timeoutNano: 0n, metadata: [] };
 }
 
 export const Request: MessageFns<Request> = {
@@ -94,7 +94,7 @@ export const Request: MessageFns<Request> = {
               break;
             }
 
-            message.payload = Buffer.from(reader.bytes());
+            message.payload = reader.bytes();
             continue;
           }
           case 4: {
@@ -132,7 +132,7 @@ export const Request: MessageFns<Request> = {
     const message = createBaseRequest();
     message.service = object.service ?? "";
     message.method = object.method ?? "";
-    message.payload = object.payload ?? Buffer.alloc(0);
+    message.payload = object.payload ?? new Uint8Array(0);
     message.timeoutNano = (object.timeoutNano !== undefined && object.timeoutNano !== null)
       ? BigInt(object.timeoutNano)
       : 0n;
@@ -142,7 +142,7 @@ export const Request: MessageFns<Request> = {
 };
 
 function createBaseResponse(): Response {
-  return { status: undefined, payload: Buffer.alloc(0) };
+  return { status: undefined, payload: new Uint8Array(0) };
 }
 
 export const Response: MessageFns<Response> = {
@@ -182,7 +182,7 @@ export const Response: MessageFns<Response> = {
               break;
             }
 
-            message.payload = Buffer.from(reader.bytes());
+            message.payload = reader.bytes();
             continue;
           }
         }
@@ -205,7 +205,7 @@ export const Response: MessageFns<Response> = {
     message.status = (object.status !== undefined && object.status !== null)
       ? Status.fromPartial(object.status)
       : undefined;
-    message.payload = object.payload ?? Buffer.alloc(0);
+    message.payload = object.payload ?? new Uint8Array(0);
     return message;
   },
 };

@@ -11,7 +11,7 @@ export const protobufFileName = "containerd/types/transfer/streaming.proto";
 /** Wire contract: names, numbers and types are fixed by the peers that speak it; never renumber. */
 
 export interface Data {
-  data: Buffer;
+  data: Uint8Array;
 }
 
 export interface WindowUpdate {
@@ -29,7 +29,7 @@ export interface WriteStream {
 }
 
 function createBaseData(): Data {
-  return { data: Buffer.alloc(0) };
+  return { data: new Uint8Array(0) };
 }
 
 export const Data: MessageFns<Data> = {
@@ -58,7 +58,7 @@ export const Data: MessageFns<Data> = {
               break;
             }
 
-            message.data = Buffer.from(reader.bytes());
+            message.data = reader.bytes();
             continue;
           }
         }
@@ -78,7 +78,7 @@ export const Data: MessageFns<Data> = {
   },
   fromPartial<I extends Exact<DeepPartial<Data>, I>>(object: I): Data {
     const message = createBaseData();
-    message.data = object.data ?? Buffer.alloc(0);
+    message.data = object.data ?? new Uint8Array(0);
     return message;
   },
 };

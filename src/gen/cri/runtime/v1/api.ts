@@ -665,7 +665,7 @@ export interface ImageSpec_AnnotationsEntry {
 
 export interface KeyValue {
   key: string;
-  value: Buffer;
+  value: Uint8Array;
 }
 
 export interface LinuxContainerResources {
@@ -990,8 +990,8 @@ export interface ExecSyncRequest {
 }
 
 export interface ExecSyncResponse {
-  stdout: Buffer;
-  stderr: Buffer;
+  stdout: Uint8Array;
+  stderr: Uint8Array;
   exitCode: number;
 }
 
@@ -6748,7 +6748,7 @@ export const ImageSpec_AnnotationsEntry: MessageFns<ImageSpec_AnnotationsEntry> 
 };
 
 function createBaseKeyValue(): KeyValue {
-  return { key: "", value: Buffer.alloc(0) };
+  return { key: "", value: new Uint8Array(0) };
 }
 
 export const KeyValue: MessageFns<KeyValue> = {
@@ -6788,7 +6788,7 @@ export const KeyValue: MessageFns<KeyValue> = {
               break;
             }
 
-            message.value = Buffer.from(reader.bytes());
+            message.value = reader.bytes();
             continue;
           }
         }
@@ -6809,7 +6809,7 @@ export const KeyValue: MessageFns<KeyValue> = {
   fromPartial<I extends Exact<DeepPartial<KeyValue>, I>>(object: I): KeyValue {
     const message = createBaseKeyValue();
     message.key = object.key ?? "";
-    message.value = object.value ?? Buffer.alloc(0);
+    message.value = object.value ?? new Uint8Array(0);
     return message;
   },
 };
@@ -11394,7 +11394,7 @@ export const ExecSyncRequest: MessageFns<ExecSyncRequest> = {
 };
 
 function createBaseExecSyncResponse(): ExecSyncResponse {
-  return { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), exitCode: 0 };
+  return { stdout: new Uint8Array(0), stderr: new Uint8Array(0), exitCode: 0 };
 }
 
 export const ExecSyncResponse: MessageFns<ExecSyncResponse> = {
@@ -11429,7 +11429,7 @@ export const ExecSyncResponse: MessageFns<ExecSyncResponse> = {
               break;
             }
 
-            message.stdout = Buffer.from(reader.bytes());
+            message.stdout = reader.bytes();
             continue;
           }
           case 2: {
@@ -11437,7 +11437,7 @@ export const ExecSyncResponse: MessageFns<ExecSyncResponse> = {
               break;
             }
 
-            message.stderr = Buffer.from(reader.bytes());
+            message.stderr = reader.bytes();
             continue;
           }
           case 3: {
@@ -11465,8 +11465,8 @@ export const ExecSyncResponse: MessageFns<ExecSyncResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<ExecSyncResponse>, I>>(object: I): ExecSyncResponse {
     const message = createBaseExecSyncResponse();
-    message.stdout = object.stdout ?? Buffer.alloc(0);
-    message.stderr = object.stderr ?? Buffer.alloc(0);
+    message.stdout = object.stdout ?? new Uint8Array(0);
+    message.stderr = object.stderr ?? new Uint8Array(0);
     message.exitCode = object.exitCode ?? 0;
     return message;
   },

@@ -74,7 +74,7 @@ export interface ReadContentRequest {
 
 export interface ReadContentResponse {
   offset: bigint;
-  data: Buffer;
+  data: Uint8Array;
 }
 
 export interface Status {
@@ -108,7 +108,7 @@ export interface WriteContentRequest {
   total: bigint;
   expected: string;
   offset: bigint;
-  data: Buffer;
+  data: Uint8Array;
   labels: { [key: string]: string };
 }
 
@@ -801,7 +801,7 @@ export const ReadContentRequest: MessageFns<ReadContentRequest> = {
 };
 
 function createBaseReadContentResponse(): ReadContentResponse {
-  return { offset: 0n, data: Buffer.alloc(0) };
+  return { offset: 0n, data: new Uint8Array(0) };
 }
 
 export const ReadContentResponse: MessageFns<ReadContentResponse> = {
@@ -844,7 +844,7 @@ export const ReadContentResponse: MessageFns<ReadContentResponse> = {
               break;
             }
 
-            message.data = Buffer.from(reader.bytes());
+            message.data = reader.bytes();
             continue;
           }
         }
@@ -865,7 +865,7 @@ export const ReadContentResponse: MessageFns<ReadContentResponse> = {
   fromPartial<I extends Exact<DeepPartial<ReadContentResponse>, I>>(object: I): ReadContentResponse {
     const message = createBaseReadContentResponse();
     message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
-    message.data = object.data ?? Buffer.alloc(0);
+    message.data = object.data ?? new Uint8Array(0);
     return message;
   },
 };
@@ -1218,7 +1218,7 @@ export const ListStatusesResponse: MessageFns<ListStatusesResponse> = {
 };
 
 function createBaseWriteContentRequest(): WriteContentRequest {
-  return { action: 0, ref: "", total: 0n, expected: "", offset: 0n, data: Buffer.alloc(0), labels: {} };
+  return { action: 0, ref: "", total: 0n, expected: "", offset: 0n, data: new Uint8Array(0), labels: {} };
 }
 
 export const WriteContentRequest: MessageFns<WriteContentRequest> = {
@@ -1311,7 +1311,7 @@ export const WriteContentRequest: MessageFns<WriteContentRequest> = {
               break;
             }
 
-            message.data = Buffer.from(reader.bytes());
+            message.data = reader.bytes();
             continue;
           }
           case 7: {
@@ -1347,7 +1347,7 @@ export const WriteContentRequest: MessageFns<WriteContentRequest> = {
     message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
     message.expected = object.expected ?? "";
     message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
-    message.data = object.data ?? Buffer.alloc(0);
+    message.data = object.data ?? new Uint8Array(0);
     message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
         if (value !== undefined) {
