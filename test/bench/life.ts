@@ -1,0 +1,140 @@
+import { CommandLineError, execute } from "./execute.ts";
+import { connect } from "./grpc-client.ts";
+import type { Peer } from "./peers.ts";
+import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { ContainersDefinition } from "../../src/gen/containerd/services/containers/v1/containers.ts";
+import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
+import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export const bareNamespaces = ["pid", "ipc", "uts", "mount", "network"].map((type) => ({ type }));
+
+/** An ordinary runtime spec (mounts, capabilities, namespaces) for a busybox root; equal for every peer. */
+export function runtimeSpec(id: string, args: readonly string[]): object {
+	return {
+		ociVersion: "1.0.2",
+		hostname: "bench",
+		root: { path: "rootfs" },
+		process: {
+			user: { uid: 0, gid: 0 },
+			args,
+			env: ["PATH=/bin:/usr/bin"],
+			cwd: "/",
+			noNewPrivileges: true,
+			capabilities: { bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"] },
+		},
+		mounts: [
+			{ destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
+			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+			{ destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+			{ destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+			{ destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+		],
+		linux: {
+			cgroupsPath: `/troupe-bench/${id}`,
+			namespaces: bareNamespaces,
+			resources: { devices: [{ allow: false, access: "rwm" }] },
+		},
+	};
+}
+
+const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+
+/** One client of one peer: what the benchmark does with containers, through the same API everywhere. */
+export class LifeClient {
+	readonly #peer: Peer;
+	readonly #containers;
+	readonly #snapshots;
+	readonly #tasks;
+	readonly #parent: string;
+	readonly #options: { typeUrl: string; value: Uint8Array };
+
+	constructor(peer: Peer, namespace: string, parent: string, ociRuntime: string) {
+		this.#peer = peer;
+		this.#parent = parent;
+		this.#containers = connect(peer.socket, namespace, ContainersDefinition);
+		this.#snapshots = connect(peer.socket, namespace, SnapshotsDefinition);
+		this.#tasks = connect(peer.socket, namespace, TasksDefinition);
+		const options = Options.encode(Options.fromPartial({ binaryName: ociRuntime })).finish();
+		this.#options = { typeUrl: "containerd.runc.v1.Options", value: options };
+	}
+
+	/** Snapshot, container, task, start: the container runs when this resolves. */
+	async start(id: string, args: readonly string[]): Promise<void> {
+		const { mounts } = await this.#snapshots.prepare({ snapshotter: "overlayfs", key: id, parent: this.#parent });
+		await this.#containers.create({
+			container: {
+				id,
+				snapshotter: "overlayfs",
+				snapshotKey: id,
+				runtime: { name: this.#peer.runtime, options: this.#options },
+				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(id, args))) },
+			},
+		});
+		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
+		await this.#tasks.start({ containerId: id });
+	}
+
+	/** The whole life: start, wait for the exit, delete task, container and snapshot. Resolves with the exit code. */
+	async live(id: string, args: readonly string[]): Promise<number> {
+		const { mounts } = await this.#snapshots.prepare({ snapshotter: "overlayfs", key: id, parent: this.#parent });
+		await this.#containers.create({
+			container: {
+				id,
+				snapshotter: "overlayfs",
+				snapshotKey: id,
+				runtime: { name: this.#peer.runtime, options: this.#options },
+				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(id, args))) },
+			},
+		});
+		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
+		const exit = this.#tasks.wait({ containerId: id });
+		await this.#tasks.start({ containerId: id });
+		const { exitStatus } = await exit;
+		await this.#deleteAll(id);
+		return exitStatus;
+	}
+
+	/** Kills and removes what start() made. */
+	async end(id: string): Promise<void> {
+		const exit = this.#tasks.wait({ containerId: id });
+		await this.#tasks.kill({ containerId: id, signal: 9 });
+		await exit;
+		await this.#deleteAll(id);
+	}
+
+	async #deleteAll(id: string): Promise<void> {
+		await this.#tasks.delete({ containerId: id });
+		await this.#containers.delete({ id });
+		await this.#snapshots.remove({ snapshotter: "overlayfs", key: id });
+	}
+}
+
+/** The bare OCI runtime: create, start, wait for the end, delete, on a root file system that is already there. */
+export class BareRuntime {
+	readonly #runtime: string;
+	readonly #directory: string;
+
+	constructor(runtime: string, directory: string) {
+		this.#runtime = runtime;
+		this.#directory = directory;
+	}
+
+	async live(id: string, rootfs: string, args: readonly string[]): Promise<void> {
+		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
+		writeFileSync(join(bundle, "config.json"), JSON.stringify({ ...runtimeSpec(id, args), root: { path: rootfs } }));
+		const root = ["--root", join(this.#directory, "state")];
+		await execute(this.#runtime, [...root, "create", "--bundle", bundle, id]);
+		await execute(this.#runtime, [...root, "start", id]);
+		for (;;) {
+			try {
+				await execute(this.#runtime, [...root, "delete", id]);
+				break;
+			} catch (error) {
+				if (!(error instanceof CommandLineError)) throw error; // still running: its init has not ended yet
+			}
+		}
+		rmSync(bundle, { recursive: true });
+	}
+}
