@@ -1,0 +1,91 @@
+/**
+ * The one table of kernel and libc calls. A string per call: first the result, then the arguments.
+ *
+ * Results: `i` int32 and `l` int64, where -1 means an error told by errno; `e` the errno itself, 0 for none (the
+ * posix_spawn family); `n` int32 that cannot fail. Arguments: `i` int32, `l` int64, `p` pointer (bytes, an address, or
+ * null), `s` string.
+ */
+export const signatures = {
+	// files and descriptors
+	open: "isii",
+	openat: "iisii",
+	close: "ii",
+	read: "lipl",
+	write: "lipl",
+	pipe2: "ipi",
+	fcntl: "iiil",
+	ioctl: "iilp",
+	eventfd: "iii",
+	mknod: "isil",
+	mkfifo: "isi",
+	utimensat: "iispi",
+	lsetxattr: "isspli",
+	lgetxattr: "lsspl",
+	openat2: "lispl",
+	inotify_init1: "ii",
+	inotify_add_watch: "iisi",
+	// processes
+	getpid: "n",
+	prctl: "iillll",
+	kill: "iii",
+	waitpid: "iipi",
+	waitid: "iiipi",
+	pidfd_open: "lii",
+	pidfd_send_signal: "liipi",
+	unshare: "ii",
+	setns: "iii",
+	setsid: "i",
+	posix_spawn: "epspppp",
+	posix_spawn_file_actions_init: "ep",
+	posix_spawn_file_actions_destroy: "ep",
+	posix_spawn_file_actions_adddup2: "epii",
+	posix_spawn_file_actions_addchdir_np: "eps",
+	posix_spawnattr_init: "ep",
+	posix_spawnattr_destroy: "ep",
+	posix_spawnattr_setflags: "epi",
+	posix_spawnattr_setsigmask: "epp",
+	posix_spawnattr_setsigdefault: "epp",
+	sigfillset: "ip",
+	sigemptyset: "ip",
+	// sockets
+	socket: "iiii",
+	bind: "iipi",
+	listen: "iii",
+	connect: "iipi",
+	accept4: "iippi",
+	recvmsg: "lipi",
+	// mounts
+	mount: "ippplp",
+	umount2: "isi",
+	chdir: "is",
+	// memory
+	malloc_trim: "nl",
+} as const satisfies Record<string, string>;
+
+/**
+ * Calls that libc has no (or, in older versions, no) function for: made through `syscall`, with the number put in front.
+ * Numbers from 424 on are the same on all architectures (include/uapi/asm-generic/unistd.h).
+ */
+export const syscallNumbers: { readonly [name in CallName]?: number } = {
+	pidfd_send_signal: 424,
+	pidfd_open: 434,
+	openat2: 437,
+};
+
+export type CallName = keyof typeof signatures;
+
+interface ArgumentTypes {
+	i: number;
+	l: number | bigint;
+	p: Uint8Array | bigint | null;
+	s: string;
+}
+type Arguments<S extends string> = S extends `${infer Head extends keyof ArgumentTypes}${infer Rest}`
+	? [ArgumentTypes[Head], ...Arguments<Rest>]
+	: [];
+type ArgumentsOf<S extends string> = S extends `${string}${infer Rest}` ? Arguments<Rest> : never;
+
+/** Every call of the table as a function. It throws a SysError instead of returning -1 (or an errno). */
+export type Calls = {
+	readonly [Name in CallName]: (...args: ArgumentsOf<(typeof signatures)[Name]>) => number;
+};
