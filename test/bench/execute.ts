@@ -9,7 +9,11 @@ export class CommandLineError extends Error {
  * Runs a program to its exit. Waits for the process, not for its pipes: a container may keep them open. Output is
  * discarded; with `capture` the standard output is returned.
  */
-export function execute(program: string, args: readonly string[], options: { capture?: boolean } = {}): Promise<string> {
+export function execute(
+	program: string,
+	args: readonly string[],
+	options: { capture?: boolean } = {},
+): Promise<string> {
 	return new Promise((resolve, reject) => {
 		const child = spawn(program, args, { stdio: ["ignore", options.capture === true ? "pipe" : "ignore", "pipe"] });
 		let output = "";

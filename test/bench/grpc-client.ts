@@ -1,4 +1,10 @@
-import { type CallOptions, type ClientReadableStream, credentials, makeGenericClientConstructor, Metadata } from "@grpc/grpc-js";
+import {
+	type CallOptions,
+	type ClientReadableStream,
+	credentials,
+	Metadata,
+	makeGenericClientConstructor,
+} from "@grpc/grpc-js";
 
 /** A message codec as ts-proto generates it. */
 interface Codec<T> {
@@ -31,8 +37,13 @@ type Partially<T> = T extends Uint8Array | bigint
 
 export type Client<D extends ServiceDefinition> = {
 	[K in keyof D["methods"]]: D["methods"][K]["responseStream"] extends true
-		? (request: Partially<MessageOf<D["methods"][K]["requestType"]>>) => ClientReadableStream<MessageOf<D["methods"][K]["responseType"]>>
-		: (request: Partially<MessageOf<D["methods"][K]["requestType"]>>, options?: CallOptions) => Promise<MessageOf<D["methods"][K]["responseType"]>>;
+		? (
+				request: Partially<MessageOf<D["methods"][K]["requestType"]>>,
+			) => ClientReadableStream<MessageOf<D["methods"][K]["responseType"]>>
+		: (
+				request: Partially<MessageOf<D["methods"][K]["requestType"]>>,
+				options?: CallOptions,
+			) => Promise<MessageOf<D["methods"][K]["responseType"]>>;
 };
 
 /**
@@ -69,7 +80,9 @@ export function connect<D extends ServiceDefinition>(socket: string, namespace: 
 			? (request: object) => call(request, metadata)
 			: (request: object, options: CallOptions = {}) =>
 					new Promise((resolve, reject) => {
-						call(request, metadata, options, (error: Error | null, reply: unknown) => (error ? reject(error) : resolve(reply)));
+						call(request, metadata, options, (error: Error | null, reply: unknown) =>
+							error ? reject(error) : resolve(reply),
+						);
 					});
 	}
 	return calls as Client<D>;

@@ -1,12 +1,12 @@
-import { CommandLineError, execute } from "./execute.ts";
-import { connect } from "./grpc-client.ts";
-import type { Peer } from "./peers.ts";
-import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { ContainersDefinition } from "../../src/gen/containerd/services/containers/v1/containers.ts";
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
 import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { CommandLineError, execute } from "./execute.ts";
+import { connect } from "./grpc-client.ts";
+import type { Peer } from "./peers.ts";
 
 export const bareNamespaces = ["pid", "ipc", "uts", "mount", "network"].map((type) => ({ type }));
 
@@ -26,9 +26,24 @@ export function runtimeSpec(id: string, args: readonly string[]): object {
 		},
 		mounts: [
 			{ destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
-			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
-			{ destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
-			{ destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+			{
+				destination: "/dev",
+				type: "tmpfs",
+				source: "tmpfs",
+				options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+			},
+			{
+				destination: "/dev/pts",
+				type: "devpts",
+				source: "devpts",
+				options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+			},
+			{
+				destination: "/dev/shm",
+				type: "tmpfs",
+				source: "shm",
+				options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+			},
 			{ destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
 		],
 		linux: {

@@ -41,8 +41,13 @@ export async function startContainerd(directory: string): Promise<Peer> {
 	);
 	const child = start("containerd", ["--config", config], directory);
 	await listening(socket, child, directory);
-	return peer("containerd", child, socket, "io.containerd.runc.v2", ["ctr", "--address", socket, "--namespace", "bench"], (argv) =>
-		argv.some((word) => word.endsWith("containerd-shim-runc-v2")) && argv.includes(socket),
+	return peer(
+		"containerd",
+		child,
+		socket,
+		"io.containerd.runc.v2",
+		["ctr", "--address", socket, "--namespace", "bench"],
+		(argv) => argv.some((word) => word.endsWith("containerd-shim-runc-v2")) && argv.includes(socket),
 	);
 }
 
@@ -51,11 +56,19 @@ export async function startTroupe(directory: string): Promise<Peer> {
 	const socket = join(directory, "troupe.sock");
 	mkdirSync(directory, { recursive: true });
 	const config = join(directory, "config.toml");
-	writeFileSync(config, `version = 3\nroot = "${directory}/root"\nstate = "${directory}/state"\n[grpc]\naddress = "${socket}"\n[stream]\naddress = ""\n[debug]\nlevel = "error"\n`);
+	writeFileSync(
+		config,
+		`version = 3\nroot = "${directory}/root"\nstate = "${directory}/state"\n[grpc]\naddress = "${socket}"\n[stream]\naddress = ""\n[debug]\nlevel = "error"\n`,
+	);
 	const child = start(join(repository, "bin/trouped"), ["--config", config], directory);
 	await listening(socket, child, directory);
-	return peer("troupe", child, socket, "io.containerd.troupe.v2", [join(repository, "bin/troupe"), "--address", socket, "--namespace", "bench"], (argv) =>
-		argv.some((word) => word.endsWith("shim.mjs")) && argv.some((word) => word.startsWith(directory)),
+	return peer(
+		"troupe",
+		child,
+		socket,
+		"io.containerd.troupe.v2",
+		[join(repository, "bin/troupe"), "--address", socket, "--namespace", "bench"],
+		(argv) => argv.some((word) => word.endsWith("shim.mjs")) && argv.some((word) => word.startsWith(directory)),
 	);
 }
 
@@ -81,7 +94,10 @@ function peer(
 		runtime,
 		cli,
 		pid,
-		processes: () => [pid, ...allProcesses().filter((candidate) => candidate !== pid && isShim(commandLine(candidate)))],
+		processes: () => [
+			pid,
+			...allProcesses().filter((candidate) => candidate !== pid && isShim(commandLine(candidate))),
+		],
 		async stop() {
 			if (child.exitCode !== null) return;
 			const ended = once(child, "exit");
