@@ -1,0 +1,159 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { busyboxTree } from "../fixtures/busybox-layer.ts";
+import { pushImage } from "../fixtures/push-image.ts";
+import { hostTrees, packLayer } from "./big-image.ts";
+import { execute } from "./execute.ts";
+import { BareRuntime, LifeClient } from "./life.ts";
+import { type Peer, pss } from "./peers.ts";
+import type { Row } from "./row.ts";
+import { treeOf } from "./same-tree.ts";
+import { namespace, pull, type Stage } from "./stage.ts";
+import { summarize, timed } from "./statistics.ts";
+
+const lives = 100;
+const warmUps = 3;
+const cliRuns = 20;
+const pulls = 3;
+
+const ociRuntimes = ["crun", "runc"];
+const topOf = (chainIds: readonly string[]): string => chainIds.at(-1) ?? "";
+
+/** A container's life through the API with each OCI runtime, beside the runtime alone. */
+export async function benchLife(stage: Stage): Promise<Row[]> {
+	const rows: Row[] = [];
+	const rootfs = join(stage.directory, "bare-rootfs");
+	mkdirSync(rootfs);
+	busyboxTree(rootfs);
+	for (const runtime of ociRuntimes) {
+		const peers = [stage.troupe, stage.containerd].map((peer) => ({
+			client: new LifeClient(peer, namespace, topOf(stage.small.chainIds), runtime),
+			times: [] as number[],
+		}));
+		const bare = new BareRuntime(runtime, stage.directory);
+		const bareTimes: number[] = [];
+		for (let turn = -warmUps; turn < lives; turn++) {
+			for (const { client, times } of peers) {
+				const time = await timed(() => client.live(`life-${turn + warmUps}`, ["true"]));
+				if (turn >= 0) times.push(time);
+			}
+			const time = await timed(() => bare.live(`bare-${turn + warmUps}`, rootfs, ["true"]));
+			if (turn >= 0) bareTimes.push(time);
+		}
+		const [troupe = [], containerd = []] = peers.map((peer) => peer.times);
+		rows.push({
+			what: `life of a container, ${runtime}`,
+			unit: "ms",
+			troupe: summarize(troupe),
+			containerd: summarize(containerd),
+			bare: summarize(bareTimes),
+			goal: 0.6,
+		});
+	}
+	return rows;
+}
+
+/** `run --rm IMAGE true` end to end, the CLI's own start included. */
+export async function benchCli(stage: Stage): Promise<Row[]> {
+	const times = { troupe: [] as number[], containerd: [] as number[] };
+	for (let turn = -1; turn < cliRuns; turn++) {
+		for (const peer of [stage.troupe, stage.containerd]) {
+			const [program = "", ...flags] = peer.cli;
+			const args =
+				peer.name === "containerd"
+					? ["run", "--rm", "--runc-binary", "crun", stage.small.reference, `cli-${turn + 1}`, "true"]
+					: ["run", "--rm", stage.small.reference, "true"];
+			const time = await timed(() => execute(program, [...flags, ...args]));
+			if (turn >= 0) times[peer.name].push(time);
+		}
+	}
+	return [
+		{
+			what: "run --rm IMAGE true, crun",
+			unit: "ms",
+			troupe: summarize(times.troupe),
+			containerd: summarize(times.containerd),
+			goal: 1,
+		},
+	];
+}
+
+/** Pull and unpack of a large image made of the host's own trees, and the unpacked trees compared. */
+export async function benchPull(stage: Stage): Promise<Row[]> {
+	const layers = [];
+	for (const [index, paths] of (await hostTrees()).entries()) {
+		const { path, ...layer } = await packLayer(paths, join(stage.directory, `layer-${index}.tar.gz`));
+		layers.push({ ...layer, content: { path } });
+	}
+	const image = await pushImage(stage.registry.host, "bench/large", "latest", layers);
+	const times = { troupe: [] as number[], containerd: [] as number[] };
+	for (let turn = 0; turn < pulls; turn++) {
+		for (const peer of [stage.troupe, stage.containerd]) {
+			await execute("sync", []);
+			times[peer.name].push(await timed(() => pull(peer, image.reference)));
+			if (turn < pulls - 1) await forget(peer, image.reference);
+		}
+	}
+	const [ours, theirs] = [
+		await treeOf(stage.troupe, namespace, topOf(image.chainIds)),
+		await treeOf(stage.containerd, namespace, topOf(image.chainIds)),
+	];
+	console.log(
+		`unpacked trees: troupe ${ours.entries} entries ${ours.digest}, containerd ${theirs.entries} entries ${theirs.digest}`,
+	);
+	if (ours.digest !== theirs.digest || ours.entries !== theirs.entries) throw new Error("the unpacked trees differ");
+	return [
+		{
+			what: `pull and unpack, 8 layers, ${ours.entries} entries`,
+			unit: "ms",
+			troupe: summarize(times.troupe),
+			containerd: summarize(times.containerd),
+			goal: 0.5,
+		},
+	];
+}
+
+async function forget(peer: Peer, reference: string): Promise<void> {
+	const [program = "", ...flags] = peer.cli;
+	await execute(program, [
+		...flags,
+		...(peer.name === "containerd" ? ["images", "rm", "--sync", reference] : ["rmi", reference]),
+	]);
+}
+
+/** PSS of the daemon and its shims with no container, then with 50 and 100 that sleep. */
+export async function benchMemory(stage: Stage): Promise<Row[]> {
+	const rows: Row[] = [];
+	const peers = [stage.troupe, stage.containerd].map((peer) => ({
+		peer,
+		client: new LifeClient(peer, namespace, topOf(stage.small.chainIds), "crun"),
+	}));
+	let running = 0;
+	for (const count of [0, 50, 100]) {
+		for (; running < count; running++)
+			for (const { client } of peers) await client.start(`idle-${running}`, ["sleep", "100000"]);
+		const [troupe = 0, containerd = 0] = peers.map(({ peer }) => pss(peer.processes()) / 1e6);
+		rows.push({
+			what: `memory (PSS), ${count} idle containers`,
+			unit: "MB",
+			troupe: summarize([troupe]),
+			containerd: summarize([containerd]),
+			goal: count === 100 ? 0.4 : count === 50 ? 0.5 : 3,
+		});
+	}
+	const latency = peers.map(() => [] as number[]);
+	for (let turn = 0; turn < 20; turn++)
+		for (const [index, { client }] of peers.entries())
+			latency[index]?.push(await timed(() => client.start(`more-${turn}`, ["sleep", "100000"])));
+	const [troupe = [], containerd = []] = latency;
+	rows.push({
+		what: "start of one more container at 100",
+		unit: "ms",
+		troupe: summarize(troupe),
+		containerd: summarize(containerd),
+		goal: 1,
+	});
+	for (let index = 0; index < running; index++) for (const { client } of peers) await client.end(`idle-${index}`);
+	for (let turn = 0; turn < 20; turn++) for (const { client } of peers) await client.end(`more-${turn}`);
+	return rows;
+}

@@ -1,0 +1,65 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { busyboxLayer } from "../fixtures/busybox-layer.ts";
+import { type PushedImage, pushImage } from "../fixtures/push-image.ts";
+import { type Registry, startRegistry } from "../fixtures/registry.ts";
+import { execute } from "./execute.ts";
+import { type Peer, removeTree, startContainerd, startTroupe } from "./peers.ts";
+
+export const namespace = "bench";
+
+/** Everything the sections share: a registry with a small image, and both daemons with that image unpacked. */
+export interface Stage {
+	readonly directory: string;
+	readonly registry: Registry;
+	readonly small: PushedImage;
+	readonly containerd: Peer;
+	readonly troupe: Peer;
+	close(): Promise<void>;
+}
+
+export async function openStage(directory: string): Promise<Stage> {
+	const undo: (() => void | Promise<void>)[] = [() => removeTree(directory)];
+	const close = async (): Promise<void> => {
+		for (const step of undo.reverse()) await step();
+	};
+	try {
+		undo.push(await fitCrun());
+		const registry = await startRegistry(join(directory, "registry"));
+		undo.push(() => registry.stop());
+		const small = await pushImage(registry.host, "bench/small", "latest", [busyboxLayer()]);
+		const containerd = await startContainerd(join(directory, "containerd"));
+		undo.push(() => containerd.stop());
+		const troupe = await startTroupe(join(directory, "troupe"));
+		undo.push(() => troupe.stop());
+		await pull(containerd, small.reference);
+		await pull(troupe, small.reference);
+		return { directory, registry, small, containerd, troupe, close };
+	} catch (error) {
+		await close();
+		throw error;
+	}
+}
+
+/** Pulls and unpacks with the peer's own client. */
+export async function pull(peer: Peer, reference: string): Promise<void> {
+	const [program = "", ...flags] = peer.cli;
+	const args = peer.name === "containerd" ? ["images", "pull", "--plain-http", reference] : ["pull", reference];
+	await execute(program, [...flags, ...args]);
+}
+
+/**
+ * crun refuses a hybrid cgroup layout in which v2 still owns a controller; mounting hugetlb as v1 resolves that.
+ * Returns the undo step.
+ */
+async function fitCrun(): Promise<() => Promise<void>> {
+	const hugetlb = "/sys/fs/cgroup/hugetlb";
+	const hybrid = existsSync("/sys/fs/cgroup/unified") && !existsSync(hugetlb);
+	if (!hybrid) return async () => {};
+	mkdirSync(hugetlb);
+	await execute("mount", ["-t", "cgroup", "-o", "hugetlb", "cgroup", hugetlb]);
+	return async () => {
+		await execute("umount", [hugetlb]);
+		removeTree(hugetlb);
+	};
+}
