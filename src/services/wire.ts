@@ -1,0 +1,52 @@
+/** Small values that every service translates: times, Any values, field masks. */
+import { DaemonError } from "../errors/daemon-error.ts";
+import type { Any } from "../gen/google/protobuf/any.ts";
+import type { FieldMask } from "../gen/google/protobuf/field_mask.ts";
+import type { Timestamp } from "../gen/google/protobuf/timestamp.ts";
+
+const nanosPerSecond = 1_000_000_000n;
+
+/** Nanoseconds since 1970 as a protobuf timestamp. */
+export const toTimestamp = (nanoseconds: bigint): Timestamp => {
+	const nanos = ((nanoseconds % nanosPerSecond) + nanosPerSecond) % nanosPerSecond;
+	return { seconds: (nanoseconds - nanos) / nanosPerSecond, nanos: Number(nanos) };
+};
+
+/** 0 is "it has not happened": no timestamp. */
+export const toOptionalTimestamp = (nanoseconds: bigint): Timestamp | undefined =>
+	nanoseconds === 0n ? undefined : toTimestamp(nanoseconds);
+
+export const fromTimestamp = ({ seconds, nanos }: Timestamp): bigint => seconds * nanosPerSecond + BigInt(nanos);
+
+/** An Any as the rest of the daemon carries it: the bare full name and the bytes as they came. */
+export interface AnyValue {
+	readonly typeUrl: string;
+	readonly value: Uint8Array;
+}
+
+export const toAny = ({ typeUrl, value }: AnyValue): Any => ({ typeUrl, value });
+
+export const toOptionalAny = (any: AnyValue | undefined): Any | undefined =>
+	any === undefined ? undefined : toAny(any);
+
+/**
+ * Kept byte for byte, the type URL included: whoever cannot decode a value must hand it back unchanged. An Any without
+ * type and value is the same as none (Go clients send both).
+ */
+export const fromAny = (any: Any | undefined): AnyValue | undefined =>
+	any === undefined || (any.typeUrl === "" && any.value.length === 0)
+		? undefined
+		: { typeUrl: any.typeUrl, value: any.value };
+
+/** The full name of a message behind a type URL: containerd writes it bare, others put `type.googleapis.com/` in front. */
+export const messageName = (typeUrl: string): string => typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+
+/** The paths of a mask; undefined for none (which means "everything"). */
+export const pathsOf = (mask: FieldMask | undefined): readonly string[] | undefined =>
+	mask === undefined || mask.paths.length === 0 ? undefined : mask.paths;
+
+/** The message field of a request that must not be absent. */
+export function required<T>(value: T | undefined, kind: string, field: string): T {
+	if (value === undefined) throw new DaemonError("InvalidArgument", { kind, id: "" }, `${field} is required`);
+	return value;
+}
