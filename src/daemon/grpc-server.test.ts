@@ -164,7 +164,7 @@ test("a stream whose reader goes away ends the handler", async (t) => {
 			check: notThereYet("only watched here"),
 			async *watch(_request, { signal }) {
 				try {
-					yield { status: 1 };
+					yield { status: 1 as const };
 					await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 				} finally {
 					ended.resolve();
