@@ -50,3 +50,18 @@ export function required<T>(value: T | undefined, kind: string, field: string): 
 	if (value === undefined) throw new DaemonError("InvalidArgument", { kind, id: "" }, `${field} is required`);
 	return value;
 }
+
+interface Decoder<T> {
+	decode(input: Uint8Array): T;
+}
+
+/** The message inside an Any. InvalidArgument if it is of another type or its bytes are broken. */
+export function decodeAny<T>(codec: Decoder<T>, name: string, any: AnyValue): T {
+	const value = { kind: "value", id: any.typeUrl };
+	if (messageName(any.typeUrl) !== name) throw new DaemonError("InvalidArgument", value, `expected ${name}`);
+	try {
+		return codec.decode(any.value);
+	} catch (reason) {
+		throw DaemonError.from(reason, value, "InvalidArgument");
+	}
+}
