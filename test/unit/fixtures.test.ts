@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { busyboxImage, busyboxPath } from "../fixtures/busybox-image.ts";
-import { buildImage, digestOf, imageArchive } from "../fixtures/image.ts";
+import { busyboxImage, hasBusybox } from "../fixtures/busybox-image.ts";
+import { buildImage, imageArchive } from "../fixtures/image.ts";
+import { sha256 } from "../fixtures/push-image.ts";
 import { startRegistry } from "../fixtures/registry.ts";
 import { tarOf } from "../fixtures/tar.ts";
 
@@ -37,24 +38,21 @@ test("the same plan gives the same digests", () => {
 });
 
 test("an image pushed to the registry comes back byte for byte", {
-	skip:
-		installed("docker-registry") && busyboxPath !== undefined
-			? false
-			: "docker-registry or busybox-static is not installed",
+	skip: installed("docker-registry") && hasBusybox() ? false : "docker-registry or busybox-static is not installed",
 }, async () => {
 	const directory = mkdtempSync(join(tmpdir(), "troupe-registry-"));
 	const registry = await startRegistry(directory);
 	try {
 		const image = busyboxImage({ layers: [[{ name: "hello", content: "world" }]] });
 		const name = await registry.push(image, "test/busybox", "1");
-		assert.equal(name, `${registry.address}/test/busybox:1`);
+		assert.equal(name, `${registry.host}/test/busybox:1`);
 		const accept = { headers: { accept: image.manifest.mediaType } };
-		const manifest = await fetch(`http://${registry.address}/v2/test/busybox/manifests/1`, accept);
+		const manifest = await fetch(`http://${registry.host}/v2/test/busybox/manifests/1`, accept);
 		assert.equal(manifest.headers.get("docker-content-digest"), image.manifest.digest);
 		await manifest.arrayBuffer();
 		for (const layer of image.layers) {
-			const response = await fetch(`http://${registry.address}/v2/test/busybox/blobs/${layer.digest}`);
-			assert.equal(digestOf(new Uint8Array(await response.arrayBuffer())), layer.digest);
+			const response = await fetch(`http://${registry.host}/v2/test/busybox/blobs/${layer.digest}`);
+			assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), layer.digest);
 		}
 	} finally {
 		await registry.stop();
