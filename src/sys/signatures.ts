@@ -3,25 +3,44 @@
  *
  * Results: `i` int32 and `l` int64, where -1 means an error told by errno; `e` the errno itself, 0 for none (the
  * posix_spawn family); `n` int32 that cannot fail. Arguments: `i` int32, `l` int64, `p` pointer (bytes, an address, or
- * null), `s` string.
+ * null), `s` string, `b` a path or name as a string or as bytes that end in NUL (Linux names are bytes, not text).
  */
 export const signatures = {
 	// files and descriptors
 	open: "isii",
-	openat: "iisii",
+	openat: "iibii",
 	close: "ii",
 	read: "lipl",
 	write: "lipl",
 	pipe2: "ipi",
 	fcntl: "iiil",
+	flock: "iii",
 	ioctl: "iilp",
 	eventfd: "iii",
 	mknod: "isil",
 	mkfifo: "isi",
-	utimensat: "iispi",
-	lsetxattr: "isspli",
-	lgetxattr: "lsspl",
-	openat2: "lispl",
+	utimensat: "iibpi",
+	futimens: "iip",
+	lsetxattr: "ibbpli",
+	lgetxattr: "lbbpl",
+	llistxattr: "lbpl",
+	fsetxattr: "iibpli",
+	openat2: "libpl",
+	mkdirat: "iibi",
+	mknodat: "iibil",
+	symlinkat: "ibib",
+	linkat: "iibibi",
+	readlinkat: "libpl",
+	renameat: "iibib",
+	unlinkat: "iibi",
+	fchown: "iiii",
+	fchownat: "iibiii",
+	fchmod: "iii",
+	fchmodat: "iibii",
+	statx: "iibiip",
+	umask: "ni",
+	syncfs: "ii",
+	pollFds: "ipli",
 	inotify_init1: "ii",
 	inotify_add_watch: "iisi",
 	// processes
@@ -79,6 +98,7 @@ interface ArgumentTypes {
 	l: number | bigint;
 	p: Uint8Array | bigint | null;
 	s: string;
+	b: string | Uint8Array;
 }
 type Arguments<S extends string> = S extends `${infer Head extends keyof ArgumentTypes}${infer Rest}`
 	? [ArgumentTypes[Head], ...Arguments<Rest>]
