@@ -6,7 +6,13 @@ import { pollWith } from "./uv-poll.ts";
 
 /** node itself: libc, pthread and libuv in one name space. */
 const self = new DynamicLibrary(null);
-const argumentTypes: Readonly<Record<string, ArgumentType>> = { i: "i32", l: "i64", p: "pointer", s: "string" };
+const argumentTypes: Readonly<Record<string, ArgumentType>> = {
+	i: "i32",
+	l: "i64",
+	p: "pointer",
+	s: "string",
+	b: "pointer",
+};
 const resultTypes: Readonly<Record<string, ReturnType>> = { i: "i32", l: "i64", e: "i32", n: "i32" };
 
 /** Bound at once: looking it up after a refused call would overwrite that call's errno. Per thread, so asked each time. */
@@ -39,8 +45,10 @@ function bind(name: CallName): (...args: unknown[]) => number {
 
 /** The first string of a refused call: mostly the path, which makes the error readable. */
 const subject = (parameters: readonly string[], args: readonly unknown[]): string | undefined => {
-	const index = parameters.indexOf("s");
-	return index < 0 ? undefined : JSON.stringify(args[index]);
+	const index = parameters.findIndex((letter) => letter === "s" || letter === "b");
+	if (index < 0) return undefined;
+	const name = args[index];
+	return JSON.stringify(name instanceof Uint8Array ? Buffer.from(name).toString("utf8", 0, name.indexOf(0)) : name);
 };
 
 /** Binds each call when it is first used: a shim pays for the twenty it needs. */

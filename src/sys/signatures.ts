@@ -40,7 +40,7 @@ export const signatures = {
 	statx: "iibiip",
 	umask: "ni",
 	syncfs: "ii",
-	pollFds: "ipli",
+	ppoll: "iplpp",
 	inotify_init1: "ii",
 	inotify_add_watch: "iisi",
 	// processes
