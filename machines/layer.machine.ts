@@ -1,4 +1,4 @@
-import { assign, enqueueActions, setup } from "xstate";
+import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
 
 export interface LayerInput {
@@ -51,11 +51,7 @@ export const layerLimits = {
 /** For a pull that comes while the work of a cancelled one is being stopped. */
 const justStopped: Refusal = { code: "Unavailable", problem: "its download was being cancelled, ask again" };
 
-/**
- * One layer, fetched and unpacked once however many pulls want it. Extraction runs beside the download and needs no other
- * layer. The actor ends with its answer; the next pull's actor finds the layer present.
- */
-export const layerMachine = setup({
+const orders = setup({
 	types: {
 		input: {} as LayerInput,
 		context: {} as LayerContext,
@@ -97,7 +93,21 @@ export const layerMachine = setup({
 		noteFailure: assign({ failures: ({ context }) => context.failures + 1 }),
 		noteRefusal: assign((_, refusal: Refusal) => ({ refusal: { code: refusal.code, problem: refusal.problem } })),
 	},
-}).createMachine({
+});
+
+const replyToAll = orders.enqueueActions(({ context, enqueue }) => {
+	for (const request of context.wanted) enqueue({ type: "reply", params: { request } });
+});
+const refuseAll = orders.enqueueActions(({ context, enqueue }) => {
+	const { code, problem } = context.refusal ?? justStopped;
+	for (const request of context.wanted) enqueue({ type: "refuse", params: { request, code, problem } });
+});
+
+/**
+ * One layer, fetched and unpacked once however many pulls want it. Extraction runs beside the download and needs no other
+ * layer. The actor ends with its answer; the next pull's actor finds the layer present.
+ */
+export const layerMachine = orders.extend({ actions: { replyToAll, refuseAll } }).createMachine({
 	id: "layer",
 	initial: "new",
 	context: ({ input }) => ({ ...input, wanted: [], offset: 0, failures: 0 }),
@@ -233,18 +243,7 @@ export const layerMachine = setup({
 				"deadline.passed": { guard: { type: "isDeadline", params: { name: "stop" } }, target: "failed" },
 			},
 		},
-		ready: {
-			type: "final",
-			entry: enqueueActions(({ context, enqueue }) => {
-				for (const request of context.wanted) enqueue({ type: "reply", params: { request } });
-			}),
-		},
-		failed: {
-			type: "final",
-			entry: enqueueActions(({ context, enqueue }) => {
-				const { code, problem } = context.refusal ?? justStopped;
-				for (const request of context.wanted) enqueue({ type: "refuse", params: { request, code, problem } });
-			}),
-		},
+		ready: { type: "final", entry: "replyToAll" },
+		failed: { type: "final", entry: "refuseAll" },
 	},
 });

@@ -1,4 +1,4 @@
-import { assign, enqueueActions, setup } from "xstate";
+import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
 
 export interface PullInput {
@@ -55,8 +55,7 @@ export const pullLimits = {
 const tooLate = (what: string): Refusal => ({ code: "DeadlineExceeded", problem: `${what} took too long` });
 const justStopped: Refusal = { code: "Unavailable", problem: "a cancelled pull was being stopped, ask again" };
 
-/** One image from a registry: resolve, manifest, layers side by side, snapshots in order, image record. */
-export const pullMachine = setup({
+const orders = setup({
 	types: {
 		input: {} as PullInput,
 		context: {} as PullContext,
@@ -100,7 +99,19 @@ export const pullMachine = setup({
 		noteCommit: assign((_, { index }: { index: number }) => ({ committed: index + 1 })),
 		noteRefusal: assign((_, refusal: Refusal) => ({ refusal: { code: refusal.code, problem: refusal.problem } })),
 	},
-}).createMachine({
+});
+
+const replyToAll = orders.enqueueActions(({ context, enqueue }) => {
+	const value = { target: context.target };
+	for (const request of context.wanted) enqueue({ type: "reply", params: { request, value } });
+});
+const refuseAll = orders.enqueueActions(({ context, enqueue }) => {
+	const { code, problem } = context.refusal ?? justStopped;
+	for (const request of context.wanted) enqueue({ type: "refuse", params: { request, code, problem } });
+});
+
+/** One image from a registry: resolve, manifest, layers side by side, snapshots in order, image record. */
+export const pullMachine = orders.extend({ actions: { replyToAll, refuseAll } }).createMachine({
 	id: "pull",
 	initial: "new",
 	context: ({ input }) => ({ ...input, wanted: [], target: "", layers: [], arrived: [], committed: 0 }),
@@ -220,19 +231,7 @@ export const pullMachine = setup({
 				"deadline.passed": { guard: { type: "isDeadline", params: { name: "stop" } }, target: "failed" },
 			},
 		},
-		done: {
-			type: "final",
-			entry: enqueueActions(({ context, enqueue }) => {
-				const value = { target: context.target };
-				for (const request of context.wanted) enqueue({ type: "reply", params: { request, value } });
-			}),
-		},
-		failed: {
-			type: "final",
-			entry: enqueueActions(({ context, enqueue }) => {
-				const { code, problem } = context.refusal ?? justStopped;
-				for (const request of context.wanted) enqueue({ type: "refuse", params: { request, code, problem } });
-			}),
-		},
+		done: { type: "final", entry: "replyToAll" },
+		failed: { type: "final", entry: "refuseAll" },
 	},
 });
