@@ -54,6 +54,7 @@ export const signatures = {
 	unshare: "ii",
 	setns: "iii",
 	setsid: "i",
+	prlimit: "iiipp",
 	posix_spawn: "epspppp",
 	posix_spawn_file_actions_init: "ep",
 	posix_spawn_file_actions_destroy: "ep",
@@ -73,6 +74,7 @@ export const signatures = {
 	connect: "iipi",
 	accept4: "iippi",
 	recvmsg: "lipi",
+	sendmsg: "lipi",
 	// mounts
 	mount: "ippplp",
 	umount2: "isi",
