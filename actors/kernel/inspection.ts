@@ -35,8 +35,9 @@ export interface ActorInspection extends NodeInspection {
 	readonly durable: boolean;
 	/** The machine's state value; null before its first start. */
 	readonly state: Value;
-	/** Since when it is in that state. */
+	/** Since when it is in that state, and the type of the message that brought it there; both survive the process. */
 	readonly since: number;
+	readonly by?: string;
 	readonly lastMessage?: { readonly type: string; readonly time: number };
 	readonly mailbox: { readonly system: number; readonly user: number; readonly capacity: number };
 	readonly stashed: number;

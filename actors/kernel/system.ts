@@ -1,9 +1,14 @@
 import type { Store } from "../../src/metadata/store/store.ts";
+import { Actor } from "./actor.ts";
 import type { ActorRef } from "./actor-ref.ts";
 import type { SupervisorSpec } from "./child-spec.ts";
-import type { Clock } from "./clock.ts";
-import type { DeadLetter } from "./dead-letters.ts";
-import type { Inspection, KernelCounters, TransitionRecord, WaitingMessage } from "./inspection.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type DeadLetter, DeadLetterOffice } from "./dead-letters.ts";
+import type { Inspection, KernelCounters, WaitingMessage } from "./inspection.ts";
+import type { KernelEvent } from "./kernel-event.ts";
+import type { Node, Runtime, Supervision } from "./node.ts";
+import { Scheduler } from "./scheduler.ts";
+import { Supervisor } from "./supervisor.ts";
 import type { SupervisorRef } from "./supervisor-ref.ts";
 
 export interface SystemOptions {
@@ -17,14 +22,6 @@ export interface SystemOptions {
 	readonly deadLetters?: number;
 }
 
-/** What happened in the tree, as it happens; the durable actors' transitions are in the journal as well. */
-export type KernelEvent =
-	| { readonly type: "transition"; readonly path: string; readonly transition: TransitionRecord }
-	| { readonly type: "crashed"; readonly path: string; readonly error: Error; readonly message: string }
-	| { readonly type: "restarting"; readonly path: string; readonly delayMs: number }
-	| { readonly type: "gave up"; readonly path: string; readonly error: Error }
-	| { readonly type: "dead letter"; readonly letter: DeadLetter };
-
 export interface System {
 	readonly root: SupervisorRef;
 	readonly clock: Clock;
@@ -35,6 +32,7 @@ export interface System {
 	inspect(): Iterable<Inspection>;
 	/** One node, with the messages that wait (at most 100). */
 	inspectOne(path: string): (Inspection & { readonly waiting: readonly WaitingMessage[] }) | undefined;
+	/** Oldest first. */
 	readonly deadLetters: readonly DeadLetter[];
 	readonly counters: KernelCounters;
 	/** Calls the listener for all that happens, until the returned function is called. It must not throw. */
@@ -43,4 +41,98 @@ export interface System {
 	stop(): Promise<void>;
 	/** Resolves after stop(); rejects with the error when the root gives up. Ignoring it is safe. */
 	readonly ended: Promise<void>;
+}
+
+const waitingShown = 100;
+
+/** Starts the tree; rejects, with everything stopped, if one of its children does not start. */
+export async function startSystem(options: SystemOptions): Promise<System> {
+	const { store, clock = systemClock, random = Math.random, deadLetters: kept = 1_024 } = options;
+	const listeners = new Set<(event: KernelEvent) => void>();
+	const deadLetters = new DeadLetterOffice(kept);
+	const boot = Math.floor(random() * 36 ** 6).toString(36);
+	let requests = 0;
+	const runtime: Runtime = {
+		clock,
+		random,
+		store,
+		deadLetters,
+		scheduler: new Scheduler(),
+		counters: { lateReplies: 0, overflows: 0, crashes: 0 },
+		nodes: new Map<string, Node>(),
+		// ids of an earlier process, kept in records, must not meet a request of this one
+		nextRequestId: () => `${boot}-${++requests}`,
+		get watched() {
+			return listeners.size > 0;
+		},
+		emit: (event) => {
+			for (const listener of listeners) listener(event);
+		},
+	};
+	const ended = Promise.withResolvers<void>();
+	ended.promise.catch(() => undefined); // whoever cares awaits it
+	const root: Supervisor = new Supervisor(runtime, "/", options.root, (outcome) => {
+		root.retire();
+		if (outcome.kind === "failed") ended.reject(outcome.error);
+	});
+	runtime.nodes.set("/", root);
+	try {
+		await root.launch();
+	} catch (error) {
+		root.retire();
+		throw error;
+	}
+
+	const nodeAt = (path: string): Node | undefined => runtime.nodes.get(path);
+	return {
+		root,
+		clock,
+		find: <Ref extends ActorRef>(path: string) => {
+			const node = nodeAt(path);
+			return node instanceof Actor ? (node as ActorRef as Ref) : undefined;
+		},
+		supervisor: (path) => {
+			const node = nodeAt(path);
+			return node instanceof Supervisor ? node : undefined;
+		},
+		inspect: () => [...tree(root)].map(({ node, supervision }) => node.inspect(supervision)),
+		inspectOne: (path) => {
+			for (const { node, supervision } of tree(root))
+				if (node.path === path) return { ...node.inspect(supervision), waiting: node.waiting().slice(0, waitingShown) };
+			return undefined;
+		},
+		get deadLetters() {
+			return [...deadLetters.letters];
+		},
+		get counters() {
+			return { ...runtime.counters, deadLetters: deadLetters.total };
+		},
+		watch: (listener) => {
+			const own = (event: KernelEvent): void => listener(event);
+			listeners.add(own);
+			return () => listeners.delete(own);
+		},
+		stop: async () => {
+			await root.halt(Number.POSITIVE_INFINITY, "for good");
+			ended.resolve();
+		},
+		ended: ended.promise,
+	};
+}
+
+interface TreeNode {
+	readonly node: Actor | Supervisor;
+	readonly supervision: Supervision;
+}
+
+function* tree(root: Supervisor): Iterable<TreeNode> {
+	yield { node: root, supervision: { restarts: 0 } };
+	yield* below(root);
+}
+
+function* below(supervisor: Supervisor): Iterable<TreeNode> {
+	for (const child of supervisor.nodes()) {
+		yield child;
+		if (child.node instanceof Supervisor) yield* below(child.node);
+	}
 }

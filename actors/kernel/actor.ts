@@ -1,0 +1,698 @@
+import type { AnyMachineSnapshot } from "xstate";
+import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
+import type { ErrorCode } from "../../src/errors/error-code.ts";
+import type { Transaction, Value } from "../../src/metadata/store/store.ts";
+import type { AnyActorLogic, Order, Step } from "./actor-logic.ts";
+import type { ActorRef, AskOptions } from "./actor-ref.ts";
+import { type Asked, AskedRequest, type GoneReason } from "./ask.ts";
+import type { ActorChildSpec, Shutdown } from "./child-spec.ts";
+import { ClosedDoor } from "./closed-door.ts";
+import { type Deadline, type DeadlinePlan, Deadlines } from "./deadlines.ts";
+import { Incarnation } from "./incarnation.ts";
+import type { ActorInspection, ActorStatus, TransitionRecord, WaitingMessage } from "./inspection.ts";
+import { type Envelope, Mailbox } from "./mailbox.ts";
+import type { Message } from "./message.ts";
+import type { Node, NodeEnded, Runtime, StopPurpose, Supervision } from "./node.ts";
+import { decodeRecord, encodeRecord } from "./record.ts";
+import { sameState, stateInWords } from "./state-value.ts";
+import { within } from "./within.ts";
+
+const defaultMailbox = 1_024;
+const defaultStash = 256;
+const transitionsKept = 16;
+/** Before the kernel's own message is tried again after a commit that the store refused. */
+const pauseMs = 1_000;
+
+/** What the commit of a step needs to know about its cause. */
+interface Cause {
+	readonly message: Message;
+	readonly envelope: Envelope | undefined;
+}
+
+/**
+ * A name, a mailbox and the actor that presently lives in it. docs/actor-semantics.md is the contract. One message at a
+ * time: the actor is idle, or in a step (synchronous), or its step is on the way to the disk.
+ */
+export class Actor implements Node, ActorRef, Asked {
+	readonly path: string;
+	readonly #runtime: Runtime;
+	readonly #onEnded: NodeEnded;
+	readonly #mailbox: Mailbox;
+	readonly #deadlines: Deadlines;
+	readonly #transitions: TransitionRecord[] = [];
+	#spec: ActorChildSpec;
+	#phase: Exclude<ActorStatus, "committing"> = "starting";
+	/** What comes in is refused, not kept for a restart. */
+	#closing = false;
+	#incarnation: Incarnation | undefined;
+	#snapshot: AnyMachineSnapshot | undefined;
+	/** Settles, without an error, when the step that is on its way to the disk has been dealt with. */
+	#commit: Promise<void> | undefined;
+	#scheduled = false;
+	#cancelPause: (() => void) | undefined;
+	#closedDoor: ClosedDoor | undefined;
+	#lastError: DaemonError | undefined;
+	#lastMessage: { readonly type: string; readonly time: number } | undefined;
+	#since: number;
+	#by = "";
+	#processed = 0;
+	#busyMs = 0;
+
+	constructor(runtime: Runtime, path: string, spec: ActorChildSpec, onEnded: NodeEnded) {
+		const { mailbox = defaultMailbox, stash = defaultStash } = spec.logic.definition;
+		this.path = path;
+		this.#runtime = runtime;
+		this.#spec = spec;
+		this.#onEnded = onEnded;
+		this.#mailbox = new Mailbox(mailbox, stash);
+		this.#since = runtime.clock.now();
+		this.#deadlines = new Deadlines(runtime.clock, (deadline) => this.#deadlinePassed(deadline));
+	}
+
+	get identity(): ObjectIdentity {
+		return this.#spec.identity;
+	}
+
+	get #logic(): AnyActorLogic {
+		return this.#spec.logic;
+	}
+
+	get #state(): Value {
+		return (this.#snapshot?.value as Value | undefined) ?? null;
+	}
+
+	/** Before a start with a specification that was computed anew. */
+	specify(spec: ActorChildSpec): void {
+		this.#spec = spec;
+	}
+
+	// ---- senders
+
+	ask(message: Message, options: AskOptions): Promise<Value> {
+		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFull);
+		if (refusal !== undefined) return Promise.reject(refusal);
+		if (options.signal?.aborted === true)
+			return Promise.reject(
+				this.#error("Canceled", `${message.type} was cancelled by its caller`, options.signal.reason),
+			);
+		const request = new AskedRequest(message, this.#runtime.nextRequestId(), options, this, this.#runtime.clock);
+		this.#mailbox.user.push(request);
+		this.#wake();
+		return request.promise;
+	}
+
+	tell(message: Message): Promise<void> {
+		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFull) ?? this.#refusalOfKiller(message);
+		const acknowledge = Promise.withResolvers<void>();
+		acknowledge.promise.catch(() => undefined); // ignoring it is safe: whoever must repeat the fact awaits it
+		if (refusal !== undefined) acknowledge.reject(refusal);
+		else {
+			this.#mailbox.user.push({ lane: "fact", message, since: this.#runtime.clock.now(), acknowledge });
+			this.#wake();
+		}
+		return acknowledge.promise;
+	}
+
+	#answerToSelf(message: Message): void {
+		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFullForAnswers);
+		if (refusal !== undefined) {
+			if (!this.#isGone) this.#deadLetter(message, refusal.problem);
+			return;
+		}
+		this.#mailbox.user.push({ lane: "fact", message, since: this.#runtime.clock.now() });
+		this.#wake();
+	}
+
+	get #isGone(): boolean {
+		return this.#phase === "ended" || this.#phase === "stopped" || this.#closing;
+	}
+
+	#refusalAtTheDoor(message: Message, full: boolean): DaemonError | undefined {
+		if (message.type.startsWith("xstate.") || message.type === "*")
+			return this.#error("InvalidArgument", `a message may not have the type "${message.type}"`);
+		if (this.#isGone) {
+			const [code, problem] = this.#goneInWords();
+			this.#deadLetter(message, problem);
+			return this.#error(code, problem);
+		}
+		if (!full) return undefined;
+		this.#runtime.counters.overflows++;
+		return this.#error("ResourceExhausted", `its mailbox is full, ${this.stateInWords()}`);
+	}
+
+	#refusalOfKiller(message: Message): DaemonError | undefined {
+		const ms = this.#closedDoor?.keepsOut(message) ?? 0;
+		if (ms === 0) return undefined;
+		return this.#error(
+			"FailedPrecondition",
+			`${message.type} crashed it before; kept out for another ${Math.ceil(ms)} ms`,
+		);
+	}
+
+	#goneInWords(): readonly [ErrorCode, string] {
+		return this.#phase === "ended" ? ["NotFound", "has ended"] : ["Unavailable", "is being stopped"];
+	}
+
+	stateInWords(): string {
+		return `in state ${stateInWords(this.#state)}`;
+	}
+
+	askerGone(request: AskedRequest, reason: GoneReason): void {
+		if (this.#mailbox.open.delete(request.id)) {
+			const message = { type: "request.cancelled", request: request.id, reason };
+			this.#mailbox.system.push({ lane: "system", message, since: this.#runtime.clock.now() });
+			this.#wake();
+		} else this.#mailbox.withdraw(request);
+	}
+
+	#deadlinePassed(deadline: Deadline): void {
+		const message = { type: "deadline.passed", name: deadline.name };
+		this.#mailbox.user.push({ lane: "deadline", message, since: this.#runtime.clock.now(), deadline });
+		this.#wake();
+	}
+
+	// ---- one message at a time
+
+	get #isIdle(): boolean {
+		return (
+			this.#phase === "running" &&
+			this.#commit === undefined &&
+			this.#cancelPause === undefined &&
+			this.#snapshot !== undefined
+		);
+	}
+
+	#wake(): void {
+		if (this.#scheduled || this.#mailbox.isEmpty || !this.#isIdle) return;
+		this.#scheduled = true;
+		this.#runtime.scheduler.schedule(this.#takeNext);
+	}
+
+	readonly #takeNext = (): void => {
+		this.#scheduled = false;
+		const { clock } = this.#runtime;
+		const envelope = this.#isIdle ? this.#mailbox.next() : undefined;
+		if (envelope === undefined) return;
+		const started = clock.monotonic();
+		try {
+			this.#take(envelope);
+		} catch (error) {
+			this.#crash(error, { message: envelope.message, envelope });
+		}
+		this.#busyMs += clock.monotonic() - started;
+		this.#wake();
+	};
+
+	#take(envelope: Envelope): void {
+		const snapshot = this.#snapshot as AnyMachineSnapshot;
+		const { type } = envelope.message;
+		switch (envelope.lane) {
+			case "request":
+				this.#takeRequest(envelope, snapshot);
+				return;
+			case "fact":
+				if (this.#logic.names(snapshot, type)) break;
+				envelope.acknowledge?.resolve();
+				this.#deadLetter(envelope.message, `not known ${this.stateInWords()}`);
+				return;
+			case "deadline":
+				if (this.#deadlines.stands(envelope.deadline)) break;
+				return;
+			case "system":
+				if (this.#logic.names(snapshot, type)) break;
+				return;
+		}
+		this.#step(snapshot, envelope.message, envelope);
+	}
+
+	#takeRequest(request: AskedRequest, snapshot: AnyMachineSnapshot): void {
+		const { message, id } = request;
+		if (this.#logic.holds(snapshot, message.type)) {
+			if (this.#mailbox.hold(request)) return;
+			this.#runtime.counters.overflows++;
+			request.refuse(this.#error("ResourceExhausted", `too many requests wait ${this.stateInWords()}`));
+			return;
+		}
+		const event = { ...message, request: id };
+		if (!snapshot.can(event)) {
+			const worded = this.#logic.definition.refuse?.(message as never, snapshot);
+			const { code, problem } = worded ?? {
+				code: "FailedPrecondition" as const,
+				problem: `cannot ${message.type} ${this.stateInWords()}`,
+			};
+			request.refuse(this.#error(code, problem));
+			return;
+		}
+		if (this.#mailbox.open.size >= this.#mailbox.capacity) {
+			this.#runtime.counters.overflows++;
+			request.refuse(
+				this.#error("ResourceExhausted", `too many requests are not yet answered, ${this.stateInWords()}`),
+			);
+			return;
+		}
+		this.#mailbox.open.set(id, request);
+		this.#step(snapshot, event, request);
+	}
+
+	#step(snapshot: AnyMachineSnapshot, event: Message, envelope: Envelope): void {
+		const step = this.#logic.next(snapshot, event);
+		const passed = envelope.lane === "deadline" ? envelope.deadline : undefined;
+		const plan = this.#deadlines.plan(step.orders, passed);
+		this.#processed++;
+		this.#lastMessage = { type: event.type, time: this.#runtime.clock.now() };
+		if (step.snapshot === snapshot && step.orders.length === 0 && plan === this.#deadlines.current) {
+			if (envelope.lane === "fact") envelope.acknowledge?.resolve();
+			return;
+		}
+		const cause = { message: event, envelope };
+		if (this.#logic.definition.durable === undefined) this.#apply(step, plan, cause);
+		else void this.#commitStep(step, plan, cause);
+	}
+
+	// ---- commit
+
+	/**
+	 * Resolves with true when the step is durable and applied. A refusal of the store undoes the step; an error of ours (a
+	 * contribution, a context that is no plain data) is the actor's crash, or its failed start.
+	 */
+	#commitStep(step: Step, plan: DeadlinePlan, cause: Cause): Promise<CommitResult> {
+		const incarnation = this.#incarnation as Incarnation;
+		const before = incarnation.context;
+		incarnation.context = step.snapshot.context;
+		let thrown: { readonly error: unknown } | undefined;
+		const settled = this.#requireStore().update((transaction) => {
+			try {
+				this.#stage(transaction, step, plan, cause, incarnation);
+			} catch (error) {
+				thrown = { error };
+				throw error;
+			}
+		});
+		const result = settled.then(
+			(): CommitResult => {
+				this.#commit = undefined;
+				if (cause.envelope?.lane === "fact") cause.envelope.acknowledge?.resolve(); // durable, whatever happens next
+				if (incarnation.over) this.#refuseLost(cause);
+				else this.#applyAndWake(step, plan, cause);
+				return { kind: "durable" };
+			},
+			(error: unknown): CommitResult => {
+				this.#commit = undefined;
+				incarnation.context = before;
+				if (thrown !== undefined) {
+					if (cause.envelope !== undefined) this.#crash(thrown.error, cause);
+					return { kind: "failed", error: thrown.error };
+				}
+				this.#undo(DaemonError.from(error, this.identity, "Unavailable"), cause);
+				return { kind: "failed", error };
+			},
+		);
+		this.#commit = result.then(() => undefined);
+		return result;
+	}
+
+	#stage(transaction: Transaction, step: Step, plan: DeadlinePlan, cause: Cause, incarnation: Incarnation): void {
+		const durable = this.#requireDurable();
+		const { snapshot, orders } = step;
+		for (const { type, params } of orders) this.#logic.contributions.get(type)?.(transaction, params, incarnation);
+		const key = durable.key(this.identity);
+		const to = snapshot.value as Value;
+		const changed = this.#snapshot === undefined || !sameState(this.#state, to);
+		if (snapshot.status === "done") transaction.delete(key);
+		else {
+			const since = changed ? this.#runtime.clock.now() : this.#since;
+			const by = changed ? cause.message.type : this.#by;
+			const context = snapshot.context as Value;
+			transaction.put(key, encodeRecord({ value: to, context, since, by, deadlines: plan }, durable.schema));
+		}
+		transaction.record({
+			kind: "transition",
+			namespace: this.identity.namespace ?? "",
+			subject: this.path,
+			body: { machine: this.#logic.machineId, from: this.#state, to, message: cause.message as unknown as Value },
+		});
+	}
+
+	/** The store refused: the actor is as it was before the message. */
+	#undo(error: DaemonError, { envelope }: Cause): void {
+		if (envelope === undefined) return;
+		switch (envelope.lane) {
+			case "request":
+				this.#mailbox.open.delete(envelope.id);
+				envelope.refuse(error);
+				break;
+			case "fact":
+				if (envelope.acknowledge !== undefined) {
+					envelope.acknowledge.reject(error);
+					break;
+				}
+				this.#tryAgain(envelope);
+				break;
+			default:
+				this.#tryAgain(envelope);
+		}
+		this.#wake();
+	}
+
+	/** Nobody would repeat it. */
+	#tryAgain(envelope: Envelope): void {
+		this.#mailbox.putBack(envelope);
+		if (this.#cancelPause !== undefined || this.#phase !== "running") return;
+		this.#cancelPause = this.#runtime.clock.after(pauseMs, () => {
+			this.#cancelPause = undefined;
+			this.#wake();
+		});
+	}
+
+	/** Its step is durable, but the incarnation that would have run the effects was cut off meanwhile. */
+	#refuseLost({ envelope }: Cause): void {
+		if (envelope?.lane === "request" && this.#mailbox.open.delete(envelope.id))
+			envelope.refuse(this.#error("Aborted", `${envelope.message.type} was taken, but the actor was cut off`));
+	}
+
+	#applyAndWake(step: Step, plan: DeadlinePlan, cause: Cause): void {
+		const { clock } = this.#runtime;
+		const started = clock.monotonic();
+		this.#apply(step, plan, cause);
+		this.#busyMs += clock.monotonic() - started;
+		this.#wake();
+	}
+
+	/** Never throws: the step is a fact now, and what its effects throw is a crash of its own. */
+	#apply(step: Step, plan: DeadlinePlan, cause: Cause): void {
+		const incarnation = this.#incarnation as Incarnation;
+		const from = this.#state;
+		const first = this.#snapshot === undefined;
+		const { snapshot, orders } = step;
+		this.#snapshot = snapshot;
+		incarnation.context = snapshot.context;
+		const to = snapshot.value as Value;
+		this.#note({ time: this.#runtime.clock.now(), from, to, message: cause.message.type });
+		this.#deadlines.apply(plan);
+		if (first || !sameState(from, to)) {
+			this.#since = this.#runtime.clock.now();
+			this.#by = cause.message.type;
+			this.#mailbox.release();
+		}
+		if (cause.envelope?.lane === "fact") cause.envelope.acknowledge?.resolve();
+		if (snapshot.status === "done") {
+			for (const order of orders) this.#runAtTheEnd(order, incarnation, cause);
+			this.#end();
+			return;
+		}
+		try {
+			for (const order of orders) this.#run(order, incarnation, cause);
+		} catch (error) {
+			this.#crash(error, cause, "acknowledged");
+		}
+	}
+
+	#note(transition: TransitionRecord): void {
+		this.#transitions.push(transition);
+		if (this.#transitions.length > transitionsKept) this.#transitions.shift();
+		if (this.#runtime.watched) this.#runtime.emit({ type: "transition", path: this.path, transition });
+	}
+
+	#run({ type, params }: Order, incarnation: Incarnation, cause: Cause): void {
+		const effect = this.#logic.effects.get(type);
+		if (effect !== undefined) {
+			const result = effect(params, incarnation);
+			if (result instanceof Promise)
+				result.catch((error: unknown) => {
+					if (!incarnation.over) this.#crash(error, cause, "acknowledged");
+				});
+		} else if (type === "reply") {
+			const { request, value } = params as { readonly request: string; readonly value?: Value };
+			this.#settle(request, (asked) => asked.answer(value ?? null));
+		} else if (type === "refuse") {
+			const { request, code, problem } = params as { request: string; code: ErrorCode; problem: string };
+			this.#settle(request, (asked) => asked.refuse(this.#error(code, problem)));
+		}
+	}
+
+	/** The record is gone: a failing effect cannot be repeated by a successor, and does not undo the end. */
+	#runAtTheEnd(order: Order, incarnation: Incarnation, cause: Cause): void {
+		try {
+			this.#run(order, incarnation, cause);
+		} catch (error) {
+			this.#noteCrash(error, cause.message);
+		}
+	}
+
+	#settle(id: string, settle: (request: AskedRequest) => void): void {
+		const request = this.#mailbox.open.get(id);
+		if (request === undefined) {
+			this.#runtime.counters.lateReplies++;
+			return;
+		}
+		this.#mailbox.open.delete(id);
+		settle(request);
+	}
+
+	// ---- life
+
+	async launch(): Promise<void> {
+		const incarnation = new Incarnation(this, this.identity, this.#runtime.clock, (fact) => this.#answerToSelf(fact));
+		this.#incarnation = incarnation;
+		this.#phase = "starting";
+		this.#closing = false;
+		try {
+			await this.#begin(incarnation);
+		} catch (error) {
+			if (this.#incarnation === incarnation && !incarnation.over) {
+				this.#close();
+				this.#phase = "backoff";
+			}
+			throw DaemonError.from(error, this.identity, "Internal");
+		}
+	}
+
+	async #begin(incarnation: Incarnation): Promise<void> {
+		// the predecessor's last step may still be on its way to the disk
+		while (this.#commit !== undefined) await this.#commit;
+		if (incarnation.over) throw this.#error("Aborted", "was stopped while it started");
+		this.#snapshot = undefined;
+		const { durable } = this.#logic.definition;
+		if (durable !== undefined) {
+			const record = this.#requireStore().get(durable.key(this.identity));
+			if (record !== undefined) return this.#restore(record, incarnation);
+		}
+		if (this.#spec.start === "from record") throw this.#error("NotFound", "has no record to be restored from");
+		const { input } = this.#spec.start;
+		const step = this.#logic.first(input);
+		const plan = this.#deadlines.plan(step.orders, undefined);
+		const cause = { message: { type: "started", input } as Message, envelope: undefined };
+		this.#phase = "running";
+		if (durable === undefined) this.#applyAndWake(step, plan, cause);
+		else {
+			const result = await this.#commitStep(step, plan, cause);
+			if (result.kind === "failed") throw result.error;
+		}
+	}
+
+	#restore(stored: Value, incarnation: Incarnation): void {
+		const record = decodeRecord(stored, this.#requireDurable(), this.identity);
+		this.#snapshot = this.#logic.restore(record.value, record.context);
+		incarnation.context = record.context;
+		this.#since = record.since;
+		this.#by = record.by;
+		const since = this.#runtime.clock.now();
+		for (const waiting of this.#mailbox.system.items())
+			if (waiting.message.type === "restored") this.#mailbox.system.remove(waiting); // its predecessor's
+		this.#mailbox.system.prepend([{ lane: "system", message: { type: "restored" }, since }]);
+		this.#deadlines.apply(record.deadlines);
+		this.#phase = "running";
+		this.#wake();
+	}
+
+	async halt(shutdown: Shutdown, purpose: StopPurpose): Promise<void> {
+		const forGood = purpose === "for good";
+		if (this.#phase === "ended") return;
+		this.#closing = forGood;
+		const incarnation = this.#incarnation;
+		if (incarnation !== undefined && !incarnation.over) {
+			this.#phase = "stopping";
+			if (shutdown !== "brutal")
+				await within(
+					this.#runtime.clock,
+					shutdown,
+					Promise.race([this.#finishWork(incarnation), incarnation.finished]),
+				);
+			if ((this.#phase as ActorStatus) === "ended") return; // its last step was its final one
+			this.#close();
+		}
+		this.#closing = false;
+		this.#phase = forGood ? "stopped" : "backoff";
+		if (forGood) this.#refuseAll("stopped");
+		else this.#keepForSuccessor();
+	}
+
+	/** The step under way, with its effects, and the definition's own farewell. Never rejects. */
+	async #finishWork(incarnation: Incarnation): Promise<void> {
+		while (this.#commit !== undefined) await this.#commit;
+		if (incarnation.over) return;
+		try {
+			await this.#logic.definition.terminate?.(incarnation as never);
+		} catch (error) {
+			this.#noteError(error);
+		}
+	}
+
+	retire(): void {
+		this.#close();
+		this.#phase = "ended";
+		this.#refuseAll("ended");
+	}
+
+	/** Reached a final state. */
+	#end(): void {
+		this.#close();
+		this.#phase = "ended";
+		this.#refuseAll("ended");
+		this.#onEnded({ kind: "normal" });
+	}
+
+	#crash(
+		error: unknown,
+		{ message, envelope }: Cause,
+		fact: "unacknowledged" | "acknowledged" = "unacknowledged",
+	): void {
+		this.#close();
+		const problem = this.#noteCrash(error, message);
+		if (envelope !== undefined && (fact === "unacknowledged" || envelope.lane === "request"))
+			this.#deadLetter(envelope.message, problem.problem);
+		if (envelope?.lane === "request") {
+			this.#mailbox.open.delete(envelope.id);
+			envelope.refuse(problem);
+		} else if (envelope?.lane === "fact" && envelope.acknowledge !== undefined && fact === "unacknowledged") {
+			this.#closedDoor ??= new ClosedDoor(this.#runtime.clock);
+			this.#closedDoor.close(envelope.message);
+			envelope.acknowledge.reject(this.#error("Aborted", problem.problem, error));
+		}
+		if (this.#phase === "stopping") return;
+		this.#phase = "backoff";
+		this.#keepForSuccessor();
+		this.#onEnded({ kind: "failed", error: problem });
+	}
+
+	#noteCrash(error: unknown, message: Message): DaemonError {
+		const problem = this.#noteError(error);
+		this.#runtime.counters.crashes++;
+		this.#runtime.emit({ type: "crashed", path: this.path, error: problem, message: message.type });
+		return problem;
+	}
+
+	#noteError(error: unknown): DaemonError {
+		const words = error instanceof Error ? error.message : String(error);
+		this.#lastError = this.#error("Internal", `crashed ${this.stateInWords()}: ${words}`, error);
+		return this.#lastError;
+	}
+
+	#close(): void {
+		this.#incarnation?.finish();
+		this.#deadlines.disarm();
+		this.#cancelPause?.();
+		this.#cancelPause = undefined;
+	}
+
+	/** Same mailbox: held requests go back to its front; a durable successor may still answer what was taken. */
+	#keepForSuccessor(): void {
+		this.#mailbox.release();
+		if (this.#logic.definition.durable === undefined) this.#refuseOpen("was restarted");
+	}
+
+	#refuseOpen(what: string): void {
+		const requests = [...this.#mailbox.open.values()];
+		this.#mailbox.open.clear();
+		for (const request of requests)
+			request.refuse(this.#error("Aborted", `${what} without an answer to ${request.message.type}`));
+	}
+
+	#refuseAll(what: "ended" | "stopped"): void {
+		const [code, problem] = this.#goneInWords();
+		for (const envelope of this.#mailbox.drain()) {
+			if (envelope.lane === "system" || envelope.lane === "deadline") continue;
+			this.#deadLetter(envelope.message, problem);
+			if (envelope.lane === "request") envelope.refuse(this.#error(code, problem));
+			else envelope.acknowledge?.reject(this.#error(code, problem));
+		}
+		this.#refuseOpen(what === "ended" ? "ended" : "was stopped");
+	}
+
+	#deadLetter(message: Message, reason: string): void {
+		const letter = {
+			time: this.#runtime.clock.now(),
+			path: this.path,
+			message,
+			reason,
+			transitions: [...this.#transitions],
+		};
+		this.#runtime.deadLetters.keep(letter);
+		this.#runtime.emit({ type: "dead letter", letter });
+	}
+
+	#requireStore() {
+		const { store } = this.#runtime;
+		if (store === undefined) throw this.#error("FailedPrecondition", "is durable, but the system has no store");
+		return store;
+	}
+
+	#requireDurable() {
+		const { durable } = this.#logic.definition;
+		if (durable === undefined) throw this.#error("Internal", "is not durable");
+		return durable;
+	}
+
+	#error(code: ErrorCode, problem: string, cause?: unknown): DaemonError {
+		return new DaemonError(code, this.identity, problem, cause === undefined ? undefined : { cause });
+	}
+
+	// ---- inspection
+
+	get status(): ActorStatus {
+		return this.#phase === "running" && this.#commit !== undefined ? "committing" : this.#phase;
+	}
+
+	inspect(supervision: Supervision): ActorInspection {
+		const { system, user, capacity, stash, open } = this.#mailbox;
+		return {
+			...supervision,
+			node: "actor",
+			path: this.path,
+			status: this.status,
+			kind: this.#logic.kind,
+			identity: this.identity,
+			durable: this.#logic.definition.durable !== undefined,
+			state: this.#state,
+			since: this.#since,
+			...(this.#by === "" ? {} : { by: this.#by }),
+			...(this.#lastMessage === undefined ? {} : { lastMessage: this.#lastMessage }),
+			...(this.#lastError === undefined ? {} : { lastError: this.#lastError.toRecord() }),
+			mailbox: { system: system.length, user: user.length, capacity },
+			stashed: stash.length,
+			openRequests: open.size,
+			deadlines: [...this.#deadlines.current.values()].sort((one, other) => one.due - other.due),
+			processed: this.#processed,
+			busyMs: this.#busyMs,
+			transitions: [...this.#transitions],
+		};
+	}
+
+	waiting(): readonly WaitingMessage[] {
+		const { system, user, stash, open } = this.#mailbox;
+		const describe = (lane: WaitingMessage["lane"], envelope: Envelope): WaitingMessage => ({
+			lane,
+			type: envelope.message.type,
+			since: envelope.since,
+			...(envelope.lane === "request" ? { due: envelope.due } : {}),
+		});
+		return [
+			...system.items().map((envelope) => describe("system", envelope)),
+			...user.items().map((envelope) => describe("user", envelope)),
+			...stash.map((envelope) => describe("stash", envelope)),
+			...[...open.values()].map((envelope) => describe("open", envelope)),
+		];
+	}
+}
+
+type CommitResult = { readonly kind: "durable" } | { readonly kind: "failed"; readonly error: unknown };

@@ -1,0 +1,98 @@
+import type { AskedRequest } from "./ask.ts";
+import type { Deadline } from "./deadlines.ts";
+import { Lane } from "./lane.ts";
+import type { Message } from "./message.ts";
+
+export interface FactEnvelope {
+	readonly lane: "fact";
+	readonly message: Message;
+	readonly since: number;
+	/** Absent for the actor's answers to itself. */
+	readonly acknowledge?: PromiseWithResolvers<void>;
+}
+
+export interface DeadlineEnvelope {
+	readonly lane: "deadline";
+	readonly message: Message;
+	readonly since: number;
+	readonly deadline: Deadline;
+}
+
+/** A message of the kernel itself: `restored`, `request.cancelled`. */
+export interface SystemEnvelope {
+	readonly lane: "system";
+	readonly message: Message;
+	readonly since: number;
+}
+
+export type UserEnvelope = AskedRequest | FactEnvelope | DeadlineEnvelope;
+export type Envelope = UserEnvelope | SystemEnvelope;
+
+/** What waits for one actor: two bounded lanes, the held requests, and the requests that were taken but not answered. */
+export class Mailbox {
+	readonly capacity: number;
+	readonly stashCapacity: number;
+	/** Bounded by construction: one `restored`, and one message per open request. */
+	readonly system = new Lane<SystemEnvelope>();
+	readonly user = new Lane<UserEnvelope>();
+	readonly open = new Map<string, AskedRequest>();
+	#stash: AskedRequest[] = [];
+
+	constructor(capacity: number, stashCapacity: number) {
+		this.capacity = capacity;
+		this.stashCapacity = stashCapacity;
+	}
+
+	get isFull(): boolean {
+		return this.user.length >= this.capacity;
+	}
+
+	/** An actor's answers to itself have the same room again. */
+	get isFullForAnswers(): boolean {
+		return this.user.length >= this.capacity * 2;
+	}
+
+	get isEmpty(): boolean {
+		return this.user.length === 0 && this.system.length === 0;
+	}
+
+	get stash(): readonly AskedRequest[] {
+		return this.#stash;
+	}
+
+	next(): Envelope | undefined {
+		return this.system.shift() ?? this.user.shift();
+	}
+
+	putBack(envelope: Envelope): void {
+		if (envelope.lane === "system") this.system.prepend([envelope]);
+		else this.user.prepend([envelope]);
+	}
+
+	/** False if the stash is full. */
+	hold(request: AskedRequest): boolean {
+		if (this.#stash.length >= this.stashCapacity) return false;
+		this.#stash.push(request);
+		return true;
+	}
+
+	/** The held requests go first, in order. */
+	release(): void {
+		if (this.#stash.length === 0) return;
+		this.user.prepend(this.#stash);
+		this.#stash = [];
+	}
+
+	/** Takes a request out that the actor has not taken. */
+	withdraw(request: AskedRequest): boolean {
+		const index = this.#stash.indexOf(request);
+		if (index >= 0) this.#stash.splice(index, 1);
+		return index >= 0 || this.user.remove(request);
+	}
+
+	/** Takes everything out that nobody has taken. */
+	drain(): readonly Envelope[] {
+		this.release();
+		return [...this.system.drain(), ...this.user.drain()];
+	}
+}
