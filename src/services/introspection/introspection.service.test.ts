@@ -3,28 +3,41 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { DaemonError } from "../../errors/daemon-error.ts";
 import { IntrospectionDefinition } from "../../gen/containerd/services/introspection/v1/introspection.ts";
+import type { PluginStatus } from "../../plugin/plugin.ts";
 import { directClient } from "../direct-client.test-fixture.ts";
-import { introspectionService, type PluginDescription } from "./introspection.service.ts";
+import { introspectionService } from "./introspection.service.ts";
 import { serverIdentity } from "./server-identity.ts";
 
-const overlayfs: PluginDescription = {
-	uri: "io.containerd.snapshotter.v1.overlayfs",
+const overlayfs: PluginStatus = {
+	type: "io.containerd.snapshotter.v1",
+	id: "overlayfs",
 	requires: ["io.containerd.metadata.v1.rocksdb"],
 	exports: { root: "/r" },
 	capabilities: ["rebase"],
+	outcome: { state: "ok" },
 };
-const leases: PluginDescription = {
-	uri: "io.containerd.grpc.v1.leases",
-	requires: [],
-	exports: {},
-	capabilities: [],
-	problem: { code: "FailedPrecondition", object: { kind: "plugin", id: "x" }, problem: "no disk" },
+const nothing = { requires: [], exports: {}, capabilities: [] };
+const leases: PluginStatus = {
+	...nothing,
+	type: "io.containerd.grpc.v1",
+	id: "leases",
+	outcome: {
+		state: "failed",
+		error: new DaemonError("FailedPrecondition", { kind: "plugin", id: "x" }, "no disk"),
+	},
+};
+const native: PluginStatus = {
+	...nothing,
+	type: "io.containerd.snapshotter.v1",
+	id: "native",
+	outcome: { state: "skipped", reason: "off by default" },
 };
 const identity = { uuid: "u", pid: 7, pidNamespace: 4026531836n };
 const client = directClient(
 	IntrospectionDefinition,
-	introspectionService(() => [overlayfs, leases], identity),
+	introspectionService(() => [overlayfs, leases, native], identity),
 );
 
 test("plugins are told by type and id, with what they need and why they failed", async () => {
@@ -39,12 +52,13 @@ test("plugins are told by type and id, with what they need and why they failed",
 			initErr: undefined,
 		},
 		{ type: "io.containerd.grpc.v1", id: "leases", initErr: { code: 9, message: "no disk" } },
+		{ id: "native", initErr: { code: 12, message: "off by default" } },
 	]);
 	assert.equal(plugins[0]?.platforms[0]?.os, "linux");
 });
 
 test("plugins are filtered by type, id and capability", async () => {
-	for (const filter of ["type==io.containerd.snapshotter.v1", "id==overlayfs", "capabilities~=rebase"]) {
+	for (const filter of ["type==io.containerd.snapshotter.v1,id!=native", "id==overlayfs", "capabilities~=rebase"]) {
 		const { plugins } = await client.plugins({ filters: [filter] });
 		assert.deepEqual(
 			plugins.map(({ id }) => id),

@@ -1,20 +1,10 @@
-import { DaemonError, type ErrorRecord } from "../../errors/daemon-error.ts";
+import { DaemonError } from "../../errors/daemon-error.ts";
 import { grpcStatus } from "../../errors/error-code.ts";
 import { IntrospectionDefinition, type Plugin } from "../../gen/containerd/services/introspection/v1/introspection.ts";
+import type { Status } from "../../gen/google/rpc/status.ts";
 import { type FieldOf, parseFilters, textField } from "../../metadata/filter.ts";
+import type { Outcome, PluginStatus } from "../../plugin/plugin.ts";
 import { type Service, service } from "../rpc.ts";
-
-/** A plugin as `ctr plugins ls` shows it. */
-export interface PluginDescription {
-	/** `io.containerd.grpc.v1.leases`: the type, a dot, the id. */
-	readonly uri: string;
-	readonly requires: readonly string[];
-	/** What others may read, such as a snapshotter's `root`. */
-	readonly exports: Readonly<Record<string, string>>;
-	readonly capabilities: readonly string[];
-	/** Why it did not start. */
-	readonly problem?: ErrorRecord | undefined;
-}
 
 export interface ServerIdentity {
 	/** Made at the first start, kept below the root directory. */
@@ -25,7 +15,7 @@ export interface ServerIdentity {
 }
 
 /** containerd.services.introspection.v1.Introspection. Needs no namespace. */
-export const introspectionService = (plugins: () => readonly PluginDescription[], server: ServerIdentity): Service =>
+export const introspectionService = (plugins: () => readonly PluginStatus[], server: ServerIdentity): Service =>
 	service(IntrospectionDefinition, {
 		async plugins({ filters }) {
 			const matches = parseFilters(filters);
@@ -41,7 +31,7 @@ export const introspectionService = (plugins: () => readonly PluginDescription[]
 		/** What is known without asking: a plugin's answer to options (a shim's `-info`) is not there yet. */
 		async pluginInfo({ type, id, options }) {
 			const identity = { kind: "plugin", id: `${type}.${id}` };
-			const found = plugins().find(({ uri }) => uri === identity.id);
+			const found = plugins().find((plugin) => plugin.type === type && plugin.id === id);
 			if (found === undefined) throw new DaemonError("NotFound", identity, "not found");
 			if (options !== undefined)
 				throw new DaemonError("Unimplemented", identity, "asking a plugin with options is not there yet");
@@ -52,18 +42,33 @@ export const introspectionService = (plugins: () => readonly PluginDescription[]
 /** Go's words for a machine (GOARCH). */
 const architectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 
-function toWire({ uri, requires, exports, capabilities, problem }: PluginDescription): Plugin {
-	const dot = uri.lastIndexOf(".");
+function toWire({ type, id, requires, exports, capabilities, outcome }: PluginStatus): Plugin {
 	const architecture = architectures[process.arch] ?? process.arch;
 	return {
-		type: uri.slice(0, dot),
-		id: uri.slice(dot + 1),
+		type,
+		id,
 		requires: [...requires],
 		platforms: [{ os: "linux", architecture, variant: "", osVersion: "", osFeatures: [] }],
 		exports: { ...exports },
 		capabilities: [...capabilities],
-		initErr: problem && { code: grpcStatus[problem.code], message: problem.problem, details: [] },
+		initErr: statusOf(outcome),
 	};
+}
+
+/** ctr shows Unimplemented as "skip", any other status as "error". */
+function statusOf(outcome: Outcome): Status | undefined {
+	switch (outcome.state) {
+		case "ok":
+			return undefined;
+		case "waiting":
+			return { code: grpcStatus.Unavailable, message: "has not started yet", details: [] };
+		case "skipped":
+			return { code: grpcStatus.Unimplemented, message: outcome.reason, details: [] };
+		case "failed": {
+			const { code, problem } = DaemonError.from(outcome.error, { kind: "plugin", id: "" });
+			return { code: grpcStatus[code], message: problem, details: [] };
+		}
+	}
 }
 
 const pluginField =
