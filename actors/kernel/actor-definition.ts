@@ -2,7 +2,7 @@ import type { AnyStateMachine, ContextFrom, ParameterizedObject, SnapshotFrom, S
 import type { ObjectIdentity } from "../../src/errors/daemon-error.ts";
 import type { ErrorCode } from "../../src/errors/error-code.ts";
 import type { Transaction, Value } from "../../src/metadata/store/store.ts";
-import type { RequestOf } from "./message.ts";
+import type { FactOf, Message, RequestOf } from "./message.ts";
 import type { Scope } from "./scope.ts";
 
 type ActionOf<Machine> =
@@ -30,12 +30,18 @@ type ParamsOf<Action extends ParameterizedObject, Type> = Action extends { type:
 	? Params
 	: never;
 
+export type ScopeOf<Machine extends AnyStateMachine> = Scope<
+	ContextFrom<Machine>,
+	RequestOf<Machine> & Message,
+	FactOf<Machine> & Message
+>;
+
 /** Runs inside the transaction of the actor's record: publishes events, changes metadata. Synchronous; a throw crashes. */
 export type Contributions<Machine extends AnyStateMachine> = {
 	readonly [Type in ActionOf<Machine>["type"]]?: (
 		transaction: Transaction,
 		params: ParamsOf<ActionOf<Machine>, Type>,
-		scope: Scope<ContextFrom<Machine>>,
+		scope: ScopeOf<Machine>,
 	) => void;
 };
 
@@ -46,7 +52,7 @@ export type Contributions<Machine extends AnyStateMachine> = {
 export type Effects<Machine extends AnyStateMachine> = {
 	readonly [Type in ActionOf<Machine>["type"]]?: (
 		params: ParamsOf<ActionOf<Machine>, Type>,
-		scope: Scope<ContextFrom<Machine>>,
+		scope: ScopeOf<Machine>,
 	) => void;
 };
 
@@ -92,7 +98,7 @@ export interface ActorDefinition<Machine extends AnyStateMachine> {
 	 */
 	readonly refuse?: (request: RequestOf<Machine>, snapshot: SnapshotFrom<Machine>) => RequestRefusal | undefined;
 	/** Awaited, within the shutdown time, when the actor is stopped by its supervisor. Not called for a crash or an end. */
-	readonly terminate?: (scope: Scope<ContextFrom<Machine>>) => void | Promise<void>;
+	readonly terminate?: (scope: ScopeOf<Machine>) => void | Promise<void>;
 	/** Messages that may wait; default 1024. Also the number of requests taken and not yet answered. */
 	readonly mailbox?: number;
 	/** Requests that may be held; default 256. */

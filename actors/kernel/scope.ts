@@ -4,8 +4,8 @@ import type { Clock } from "./clock.ts";
 import type { Message } from "./message.ts";
 
 /** What a contribution or an effect knows about its actor. It belongs to one incarnation: a restart makes a new one. */
-export interface Scope<Context = unknown> {
-	readonly self: ActorRef;
+export interface Scope<Context = unknown, Request extends Message = Message, Fact extends Message = Message> {
+	readonly self: ActorRef<Request, Fact>;
 	readonly path: string;
 	readonly identity: ObjectIdentity;
 	/** The machine's context after the step that ordered this action; later, after the newest step. */
@@ -17,5 +17,5 @@ export interface Scope<Context = unknown> {
 	 * Answers the actor itself: what an effect's work does when it is done. Never throws or rejects, and finds room in a
 	 * full mailbox (up to twice its size); what cannot be taken becomes a dead letter. Dropped once the incarnation is over.
 	 */
-	send(fact: Message): void;
+	send(fact: Fact): void;
 }
