@@ -260,3 +260,13 @@ test("a call under way ends before the server has stopped", async (t) => {
 	assert.equal((await answer).version, "late");
 	await stopped;
 });
+
+test("a stream ends at once when the server stops, and says why", async (t) => {
+	const { client, server } = await served(t, [healthService(() => [])]);
+	const answers = client.service(HealthDefinition).watch({ service: "" })[Symbol.asyncIterator]();
+	await answers.next();
+	const next = answers.next();
+	const stopped = server.stop(10_000);
+	await assert.rejects(next, code("Unavailable", /the daemon stops/));
+	await stopped;
+});

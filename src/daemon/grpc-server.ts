@@ -25,7 +25,7 @@ export const messageLimit = 16 * 1024 * 1024;
 const flowControlWindow = 4 * 1024 * 1024;
 
 export interface GrpcServer {
-	/** Lets calls that are under way end, at most `graceMs`; then cuts them. */
+	/** Ends streams with Unavailable, lets other calls that are under way end, at most `graceMs`; then cuts them. */
 	stop(graceMs: number): Promise<void>;
 }
 
@@ -44,12 +44,15 @@ export async function serveGrpc({ address, services, log }: GrpcServerOptions): 
 		"grpc-node.flow_control_window": flowControlWindow,
 		"grpc.enable_channelz": 0,
 	});
-	for (const service of services) server.addService(...adapt(service, log));
+	const stopping = new AbortController();
+	const wire: Wire = { log, stopping: stopping.signal };
+	for (const service of services) server.addService(...adapt(service, wire));
 	const connections = server.createConnectionInjector(ServerCredentials.createInsecure());
 	const listener = await listenUnix(address, (socket) => connections.injectConnection(socket));
 	return {
 		async stop(graceMs) {
 			await listener.close();
+			stopping.abort(new DaemonError("Unavailable", { kind: "socket", id: address }, "the daemon stops"));
 			connections.drain(graceMs);
 			await new Promise<void>((resolve) => {
 				const timer = setTimeout(() => {
@@ -65,10 +68,17 @@ export async function serveGrpc({ address, services, log }: GrpcServerOptions): 
 	};
 }
 
+/** What every call of a server shares. */
+interface Wire {
+	readonly log: Log;
+	/** Aborted, with the reason, when the server stops. */
+	readonly stopping: AbortSignal;
+}
+
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** grpc-js carries bytes only: decoding is the service's, so that its errors are ours as well. */
-function adapt(service: Service, log: Log): [ServiceDefinition, UntypedServiceImplementation] {
+function adapt(service: Service, wire: Wire): [ServiceDefinition, UntypedServiceImplementation] {
 	const definition: Record<string, ServiceDefinition[string]> = {};
 	const implementation: UntypedServiceImplementation = {};
 	for (const method of service.methods) {
@@ -82,10 +92,10 @@ function adapt(service: Service, log: Log): [ServiceDefinition, UntypedServiceIm
 			responseDeserialize: same,
 		};
 		implementation[method.name] = method.responseStream
-			? streaming(method, log)
+			? streaming(method, wire)
 			: method.requestStream
-				? collecting(method, log)
-				: unary(method, log);
+				? collecting(method, wire)
+				: unary(method, wire);
 	}
 	return [definition, implementation];
 }
@@ -100,7 +110,7 @@ interface WireCall {
 
 /** One request, one response. */
 const unary =
-	(method: BoundMethod, log: Log) =>
+	(method: BoundMethod, { log }: Wire) =>
 	(wire: ServerUnaryCall<Buffer, Buffer>, respond: sendUnaryData<Buffer>): void => {
 		const call = callOf(wire);
 		answer(method, call, () => method.handler(method.decodeRequest(wire.request), call)).then(
@@ -111,7 +121,7 @@ const unary =
 
 /** Many requests, one response. */
 const collecting =
-	(method: BoundMethod, log: Log) =>
+	(method: BoundMethod, { log }: Wire) =>
 	(wire: ServerReadableStream<Buffer, Buffer>, respond: sendUnaryData<Buffer>): void => {
 		const call = callOf(wire);
 		answer(method, call, () => method.handler(requestsOf(method, wire, call), call)).then(
@@ -127,9 +137,9 @@ async function answer(method: BoundMethod, call: Call, run: () => unknown): Prom
 
 /** Many responses, each sent when the one before has left: a slow reader slows the handler down. */
 const streaming =
-	(method: BoundMethod, log: Log) =>
+	(method: BoundMethod, { log, stopping }: Wire) =>
 	async (wire: ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>): Promise<void> => {
-		const call = callOf(wire);
+		const call = callOf(wire, stopping);
 		let responses: AsyncIterator<unknown> | undefined;
 		try {
 			const request = method.requestStream
@@ -182,7 +192,7 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 	});
 }
 
-function callOf(wire: WireCall): Call {
+function callOf(wire: WireCall, stopping?: AbortSignal): Call {
 	const metadata = new Map<string, string>();
 	for (const [name, value] of Object.entries(wire.metadata.getMap()))
 		if (typeof value === "string") metadata.set(name, value);
@@ -194,7 +204,8 @@ function callOf(wire: WireCall): Call {
 		const problem = late ? "the deadline has passed" : "the caller has given up";
 		abort.abort(new DaemonError(late ? "DeadlineExceeded" : "Canceled", { kind: "call", id: wire.getPath() }, problem));
 	});
-	return new Call({ metadata, deadline, signal: abort.signal });
+	const signal = stopping === undefined ? abort.signal : AbortSignal.any([abort.signal, stopping]);
+	return new Call({ metadata, deadline, signal });
 }
 
 /** The one mapping of errors to gRPC. What is no DaemonError and has no errno is a mistake of ours: logged with its stack. */
