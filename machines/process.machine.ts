@@ -230,8 +230,8 @@ export const processMachine = setup({
 		new: {
 			on: {
 				add: { target: "adding", actions: noteAsked },
-				"task.deleted": { target: "failed", actions: { type: "noteRefusal", params: gone } },
-				restored: { target: "failed", actions: { type: "noteRefusal", params: restarted } },
+				"task.deleted": "deleted",
+				restored: "deleted",
 			},
 		},
 		adding: {
@@ -369,7 +369,10 @@ export const processMachine = setup({
 			meta: { stash: held },
 			always: endedEarly,
 			on: {
-				"state.created": "added",
+				"state.created": [
+					{ guard: "hasStarted", target: "unknown" }, // it cannot have become unstarted
+					{ target: "added" },
+				],
 				"state.running": [
 					{ guard: "hasStarted", target: "running", actions: watch },
 					{ target: "running", actions: [notePid, ...tellsStart, watch] },

@@ -207,7 +207,7 @@ export const taskMachine = setup({
 		new: {
 			on: {
 				create: { target: "creating", actions: noteAsked },
-				restored: { target: "failed", actions: { type: "noteRefusal", params: restarted } },
+				restored: "deleted",
 			},
 		},
 		creating: {
@@ -438,7 +438,10 @@ export const taskMachine = setup({
 			meta: { stash: [...held, "start", "kill", "resizePty", "closeIo", "update"] },
 			always: endedEarly,
 			on: {
-				"state.created": { target: "created", actions: watch },
+				"state.created": [
+					{ guard: "hasStarted", target: "unknown" }, // it cannot have become unstarted
+					{ target: "created", actions: watch },
+				],
 				"state.running": [
 					{ guard: "hasStarted", target: "running", actions: watch },
 					{ target: "running", actions: [...tellsStart, watch] },
