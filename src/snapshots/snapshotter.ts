@@ -31,12 +31,12 @@ export interface CommitOptions {
 	 */
 	readonly parent?: string;
 	/** What the snapshot uses, if whoever filled it has counted; else the directory is walked. */
-	readonly usage?: SnapshotUsage;
+	readonly usage?: SnapshotUsage | undefined;
 	/**
 	 * Directories that the layer's archive did not describe (Unpacked.impliedDirectories): they take owner, mode, times
 	 * and attributes from the nearest parent that has them, so that a layer that only adds `tmp/x` does not change `/tmp`.
 	 */
-	readonly impliedDirectories?: readonly string[];
+	readonly impliedDirectories?: readonly Uint8Array[];
 	readonly signal?: AbortSignal;
 }
 

@@ -41,13 +41,16 @@ export interface Unpacked {
 	readonly size: number;
 	/** Entries made: files, directories, links, nodes, whiteouts. */
 	readonly entries: number;
-	/** What the layer uses on disk, for the snapshot's commit. */
-	readonly usage: { readonly size: bigint; readonly inodes: bigint };
+	/** What the layer uses on disk, for the snapshot's commit; undefined if it must be counted again. */
+	readonly usage: { readonly size: bigint; readonly inodes: bigint } | undefined;
 	/**
 	 * Directories, relative to the target, that hold entries but have none themselves. In the merged tree they must look
 	 * as in the layers below: the snapshot's commit copies owner, mode, times and attributes from there.
 	 */
-	readonly impliedDirectories: readonly string[];
+	readonly impliedDirectories: readonly Uint8Array[];
+	/** Extended attributes that the file system does not take, and devices that a user namespace may not make. */
+	readonly skippedAttributes: number;
+	readonly skippedDevices: number;
 }
 
 /**
