@@ -99,7 +99,7 @@ test("it is stopped when the last who wanted it is gone, and not before", () => 
 		{ type: "request.cancelled", request: "want#2" },
 	]);
 	assert.deepEqual(
-		path.slice(3).map(({ to }) => stateOf(to)),
+		path.slice(4).map(({ to }) => stateOf(to)),
 		["fetching", "stopping"],
 	);
 });

@@ -57,7 +57,7 @@ const messages: readonly Message[] = [
 	{ type: "kill", request: "new", signal: 9, all: false },
 	...facts,
 ];
-const settled = new Set(["new", "added", "running", "stopped"]);
+const settled = new Set(["added", "running", "stopped"]);
 const paths = walk(processMachine, input, messages, ({ pid, started, exit: end, early, witnessed }) => [
 	pid,
 	started,

@@ -208,7 +208,7 @@ export const processMachine = setup({
 	},
 }).createMachine({
 	id: "process",
-	initial: "new",
+	initial: "adding",
 	context: ({ input }) => ({ ...input, pid: 0, started: false, early: [], goneAt: 0n, asked: "" }),
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older process of this exec id, changes nothing
@@ -227,18 +227,13 @@ export const processMachine = setup({
 		"task.deleted": { target: ".orphaned", actions: noteGone },
 	},
 	states: {
-		new: {
-			on: {
-				add: { target: "adding", actions: noteAsked },
-				"task.deleted": "deleted",
-				restored: "deleted",
-			},
-		},
+		/** Asked to exist. `add` is answered when it does, or when nothing is left of the attempt. */
 		adding: {
 			entry: ["askShimToAdd", wait("add")],
 			exit: waited("add"),
 			meta: { stash: held },
 			on: {
+				add: { actions: noteAsked },
 				"shim.added": { target: "added", actions: ["publishAdded", replyAsked] },
 				"shim.refused": { target: "failed", actions: noteRefusal },
 				"shim.silent": { target: "discarding", actions: noteRefusal },
@@ -261,6 +256,7 @@ export const processMachine = setup({
 			entry: ["discardProcess", wait("discard")],
 			exit: waited("discard"),
 			on: {
+				add: { actions: noteAsked },
 				"process.discarded": "failed",
 				"task.deleted": "failed",
 				"deadline.passed": { guard: passes("discard"), target: "failed" },
@@ -270,6 +266,7 @@ export const processMachine = setup({
 		added: {
 			meta: { stash: ["wait"] },
 			on: {
+				add: { actions: { type: "reply", params: ({ event }) => ({ request: event.request }) } }, // overtaken by the answer
 				start: { target: "starting", actions: noteAsked },
 				delete: { target: "deleting", actions: noteAsked },
 				kill: pass,

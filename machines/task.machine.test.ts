@@ -65,7 +65,7 @@ const facts: readonly Message[] = [
 	...Object.keys(taskLimits).map((name) => ({ type: "deadline.passed", name })),
 ];
 const messages = [...requests, ...facts];
-const settled = new Set(["new", "created", "running", "paused", "stopped"]);
+const settled = new Set(["created", "running", "paused", "stopped"]);
 const distinguish = ({ pid, started, exit: end, early, witnessed, oomAt }: Record<string, unknown>) => [
 	pid,
 	started,
@@ -116,8 +116,7 @@ test("every state of the drawing is reached", () => {
 			.filter((name) => reached.has(name) || name === "new")
 			.sort(),
 	);
-	for (const name of Object.keys(taskMachine.states))
-		assert.ok(name === "new" || reached.has(name), `${name} is never reached`);
+	for (const name of Object.keys(taskMachine.states)) assert.ok(reached.has(name), `${name} is never reached`);
 });
 
 test("an exit of the init is never lost: it is told at once, or kept and told after the answer that must come first", () => {
@@ -126,7 +125,7 @@ test("an exit of the init is never lost: it is told at once, or kept and told af
 		if (last?.message !== path.at(-1)?.message || last?.message.type !== "process.exited") continue;
 		if (last.message.pid !== 7 || last.to.status !== "active") continue;
 		const state = stateOf(last.from);
-		if (state === "new" || state === "discarding") continue; // nothing of it was ever told to anyone
+		if (state === "discarding") continue; // nothing of it was ever told to anyone
 		const { exit: told, early } = last.to.context as { exit?: Exit; early: readonly Exit[] };
 		assert.ok(
 			told !== undefined || early.some(({ pid }) => pid === 7),

@@ -32,6 +32,11 @@ const replyPid = {
 	type: "reply",
 	params: ({ context: { asked, pid } }: Now) => ({ request: asked, value: { pid } }),
 } as const;
+/** The creator's own question, overtaken by the answer. */
+const replyCreated = {
+	type: "reply",
+	params: ({ context: { pid }, event }: Given<{ request: string }>) => ({ request: event.request, value: { pid } }),
+} as const;
 const replyAsked = { type: "reply", params: ({ context }: Now) => ({ request: context.asked }) } as const;
 const replyExit = {
 	type: "reply",
@@ -173,7 +178,7 @@ export const taskMachine = setup({
 	},
 }).createMachine({
 	id: "task",
-	initial: "new",
+	initial: "creating",
 	context: ({ input }) => ({ ...input, shim: "", pid: 0, started: false, early: [], oomAt: 0n, asked: "" }),
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older container of this id, changes nothing
@@ -204,17 +209,13 @@ export const taskMachine = setup({
 		"request.cancelled": {}, // what was asked for goes on; only a creation is undone
 	},
 	states: {
-		new: {
-			on: {
-				create: { target: "creating", actions: noteAsked },
-				restored: "deleted",
-			},
-		},
+		/** Asked to exist. `create` is answered when it does, or when nothing is left of the attempt. */
 		creating: {
 			entry: ["askShimToCreate", wait("create")],
 			exit: waited("create"),
 			meta: { stash: ["start", "kill", "delete", "wait"] },
 			on: {
+				create: { actions: noteAsked },
 				"shim.created": {
 					target: "created",
 					actions: [
@@ -246,6 +247,7 @@ export const taskMachine = setup({
 			entry: ["discardTask", wait("discard")],
 			exit: waited("discard"),
 			on: {
+				create: { actions: noteAsked },
 				"task.discarded": "failed",
 				"deadline.passed": { guard: passes("discard"), target: "failed" },
 				restored: { target: "discarding", reenter: true },
@@ -255,6 +257,7 @@ export const taskMachine = setup({
 			meta: { stash: ["wait"] },
 			always: endedEarly,
 			on: {
+				create: { actions: replyCreated },
 				start: { target: "starting", actions: noteAsked },
 				delete: { target: "scrapping", actions: noteAsked },
 				kill: pass,
@@ -384,6 +387,7 @@ export const taskMachine = setup({
 		},
 		stopped: {
 			on: {
+				create: { actions: replyCreated },
 				delete: { target: "deleting", actions: noteAsked },
 				wait: { actions: replyExit },
 				// answers to a question that the exit has overtaken
