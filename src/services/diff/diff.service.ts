@@ -1,0 +1,33 @@
+import { DiffDefinition } from "../../gen/containerd/services/diff/v1/diff.ts";
+import type { Unpacker } from "../../workers/unpacker.ts";
+import { notThereYet, type Service, service } from "../rpc.ts";
+import { required } from "../wire.ts";
+import { applyTarget } from "./apply-target.ts";
+
+/** Where the bytes of a blob are that a namespace can see. */
+export interface BlobFiles {
+	/** NotFound if the namespace does not have the blob. */
+	blobPath(namespace: string, digest: string): Promise<string>;
+}
+
+const uncompressedLayer = "application/vnd.oci.image.layer.v1.tar";
+
+/**
+ * containerd.services.diff.v1.Diff. Apply extracts in a worker thread and tells what it found: the uncompressed tar's digest
+ * (the diff ID) and size.
+ */
+export const diffService = (blobs: BlobFiles, unpacker: Unpacker): Service =>
+	service(DiffDefinition, {
+		async apply({ diff, mounts, syncFs }, call) {
+			const { digest, mediaType } = required(diff, "diff", "diff");
+			const { directory, whiteouts } = applyTarget(mounts);
+			const blobPath = await blobs.blobPath(call.namespace, digest);
+			const { diffId, size } = await unpacker.unpack(
+				{ source: { blobPath }, mediaType, targetDir: directory, whiteouts, sync: syncFs },
+				{ signal: call.signal },
+			);
+			const applied = { mediaType: uncompressedLayer, digest: diffId, size: BigInt(size), annotations: {} };
+			return { applied };
+		},
+		diff: notThereYet("making a layer from two snapshots is not there yet"),
+	});
