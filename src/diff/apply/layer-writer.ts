@@ -159,7 +159,7 @@ export class LayerWriter implements TarSink {
 	end(sync: boolean): LayerSummary {
 		for (const [path, entry] of this.#directoryTimes) {
 			this.#directories.trim();
-			const directory = this.#directories.find(parentPath(path));
+			const directory = this.#stillThere(parentPath(path));
 			if (directory === undefined) continue;
 			const name = cBytes(baseName(path));
 			const status = statusAt(this.#kernel, directory.fd, name);
@@ -170,7 +170,7 @@ export class LayerWriter implements TarSink {
 		}
 		for (const path of this.#implied) {
 			this.#directories.trim();
-			const directory = this.#directories.find(path);
+			const directory = this.#stillThere(path);
 			if (directory !== undefined) this.#count(blocksOf(this.#kernel, directory.fd));
 		}
 		this.#count(blocksOf(this.#kernel, this.#directories.root.fd));
@@ -189,6 +189,16 @@ export class LayerWriter implements TarSink {
 		if (this.#file !== undefined) this.#kernel.close(this.#file.fd);
 		this.#file = undefined;
 		this.#directories.close();
+	}
+
+	/** A directory that was made earlier; undefined if a later entry has replaced it or what it is in. */
+	#stillThere(path: string): LayerDirectory | undefined {
+		try {
+			return this.#directories.find(path);
+		} catch (reason) {
+			if (failedWith(reason, "ENOTDIR", "ELOOP")) return undefined;
+			throw reason;
+		}
 	}
 
 	#sync(): void {
