@@ -1,6 +1,6 @@
 /** What a handler knows of the call that carries its request. The same for gRPC and ttrpc. */
 import { DaemonError } from "../errors/daemon-error.ts";
-import { identifier } from "./identifier.ts";
+import { identifier } from "../metadata/identifier.ts";
 
 /** gRPC header that names the namespace; ttrpc uses {@link ttrpcNamespaceHeader}. Go clients send both. */
 export const namespaceHeader = "containerd-namespace";

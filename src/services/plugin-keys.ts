@@ -1,6 +1,10 @@
 /** What services need and provide, by the names that `ctr plugins ls` shows. */
 import type { System } from "../../actors/kernel/system.ts";
 import type { Tasks } from "../../actors/task-manager/tasks.ts";
+import type { ContainerStore } from "../metadata/containers.ts";
+import type { ImageStore } from "../metadata/images.ts";
+import type { LeaseStore } from "../metadata/leases.ts";
+import type { NamespaceStore } from "../metadata/namespaces.ts";
 import type { Store } from "../metadata/store/store.ts";
 import { pluginGroup, pluginKey } from "../plugin/plugin-key.ts";
 import type { TaskFacts } from "./events/event.service.ts";
@@ -13,6 +17,15 @@ export const grpcServices = pluginGroup<Service>("io.containerd.grpc.v1");
 export const ttrpcServices = pluginGroup<Service>("io.containerd.ttrpc.v1");
 
 export const storeKey = pluginKey<Store>("io.containerd.metadata.v1.rocksdb");
+export const namespacesKey = pluginKey<NamespaceStore>("io.troupe.metadata.v1.namespaces");
+export const containersKey = pluginKey<ContainerStore>("io.troupe.metadata.v1.containers");
+export const imagesKey = pluginKey<ImageStore>("io.troupe.metadata.v1.images");
+export const leasesKey = pluginKey<LeaseStore>("io.containerd.lease.v1.manager");
+
+/** Runs one whole collection that begins after the call; resolves when its space is free. */
+export type CollectGarbage = (signal: AbortSignal) => Promise<void>;
+export const collectGarbageKey = pluginKey<CollectGarbage>("io.containerd.gc.v1.scheduler");
+
 /** The actor system with its whole tree. */
 export const systemKey = pluginKey<System>("io.troupe.actors.v1.system");
 export const streamsKey = pluginKey<StreamRegistry>("io.containerd.streaming.v1.manager");

@@ -1,8 +1,10 @@
 /** Small values that every service translates: times, Any values, field masks. */
 import { DaemonError } from "../errors/daemon-error.ts";
 import type { Any } from "../gen/google/protobuf/any.ts";
-import type { FieldMask } from "../gen/google/protobuf/field_mask.ts";
 import type { Timestamp } from "../gen/google/protobuf/timestamp.ts";
+import type { AnyValue } from "../metadata/scope.ts";
+
+export type { AnyValue };
 
 const nanosPerSecond = 1_000_000_000n;
 
@@ -17,12 +19,6 @@ export const toOptionalTimestamp = (nanoseconds: bigint): Timestamp | undefined 
 	nanoseconds === 0n ? undefined : toTimestamp(nanoseconds);
 
 export const fromTimestamp = ({ seconds, nanos }: Timestamp): bigint => seconds * nanosPerSecond + BigInt(nanos);
-
-/** An Any as the rest of the daemon carries it: the bare full name and the bytes as they came. */
-export interface AnyValue {
-	readonly typeUrl: string;
-	readonly value: Uint8Array;
-}
 
 export const toAny = ({ typeUrl, value }: AnyValue): Any => ({ typeUrl, value });
 
@@ -40,10 +36,6 @@ export const fromAny = (any: Any | undefined): AnyValue | undefined =>
 
 /** The full name of a message behind a type URL: containerd writes it bare, others put `type.googleapis.com/` in front. */
 export const messageName = (typeUrl: string): string => typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
-
-/** The paths of a mask; undefined for none (which means "everything"). */
-export const pathsOf = (mask: FieldMask | undefined): readonly string[] | undefined =>
-	mask === undefined || mask.paths.length === 0 ? undefined : mask.paths;
 
 /** The message field of a request that must not be absent. */
 export function required<T>(value: T | undefined, kind: string, field: string): T {
@@ -64,4 +56,20 @@ export function decodeAny<T>(codec: Decoder<T>, name: string, any: AnyValue): T 
 	} catch (reason) {
 		throw DaemonError.from(reason, value, "InvalidArgument");
 	}
+}
+
+/** Several Any values by name. An empty one is left out. */
+export const fromAnyMap = (map: Readonly<Record<string, Any>>): Readonly<Record<string, AnyValue>> =>
+	Object.fromEntries(
+		Object.entries(map).flatMap(([name, any]) => {
+			const value = fromAny(any);
+			return value === undefined ? [] : [[name, value]];
+		}),
+	);
+
+/** A 64-bit count of the wire as a number. InvalidArgument where that would lose digits, or for less than 0. */
+export function count(value: bigint, kind: string, field: string): number {
+	if (value < 0n || value > BigInt(Number.MAX_SAFE_INTEGER))
+		throw new DaemonError("InvalidArgument", { kind, id: "" }, `${field} is out of range: ${value}`);
+	return Number(value);
 }

@@ -40,7 +40,15 @@ function client() {
 	const unpacker = {
 		unpack: async (request: UnpackRequest) => {
 			unpacked.push(request);
-			return { diffId: "sha256:d", size: 2048, entries: 1, usage: { size: 1n, inodes: 1n } };
+			return {
+				diffId: "sha256:d",
+				size: 2048,
+				entries: 1,
+				usage: undefined,
+				impliedDirectories: [],
+				skippedAttributes: 0,
+				skippedDevices: 0,
+			};
 		},
 	};
 	return { unpacked, diff: directClient(DiffDefinition, diffService(blobs, unpacker)) };

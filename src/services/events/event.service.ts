@@ -6,8 +6,8 @@ import {
 } from "../../gen/containerd/services/ttrpc/events/v1/events.ts";
 import type { Envelope } from "../../gen/containerd/types/event.ts";
 import { parseFilters } from "../../metadata/filter.ts";
+import { identifier } from "../../metadata/identifier.ts";
 import type { JournalRecord, Store } from "../../metadata/store/store.ts";
-import { identifier } from "../identifier.ts";
 import { type Service, service } from "../rpc.ts";
 import { fromAny, required, toTimestamp } from "../wire.ts";
 import { eventField } from "./event-field.ts";

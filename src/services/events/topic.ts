@@ -1,5 +1,5 @@
 import { DaemonError } from "../../errors/daemon-error.ts";
-import { identifier } from "../identifier.ts";
+import { identifier } from "../../metadata/identifier.ts";
 
 /** A topic is `/` and identifiers between slashes; else InvalidArgument (containerd: events/exchange/exchange.go). */
 export function topic(text: string): string {

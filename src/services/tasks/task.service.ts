@@ -2,8 +2,8 @@ import type { Runtime, TaskCall, Tasks } from "../../../actors/task-manager/task
 import { DaemonError } from "../../errors/daemon-error.ts";
 import { type CreateTaskRequest, TasksDefinition } from "../../gen/containerd/services/tasks/v1/tasks.ts";
 import { CheckpointOptions, Options } from "../../gen/containerd/types/runc/options/oci.ts";
+import { identifier } from "../../metadata/identifier.ts";
 import type { Call } from "../call.ts";
-import { identifier } from "../identifier.ts";
 import { type Service, service } from "../rpc.ts";
 import { type AnyValue, decodeAny, fromAny, messageName, required, toAny, toTimestamp } from "../wire.ts";
 import { toWireProcess } from "./process.ts";
