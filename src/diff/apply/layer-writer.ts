@@ -146,7 +146,7 @@ export class LayerWriter implements TarSink {
 		const { fd, entry, directory } = file;
 		const { uid, gid, mode } = entry;
 		// chown takes the set-id bits away and drops capabilities, so: owner, attributes, mode, times.
-		if (uid !== 0 || gid !== 0 || directory.setgid) this.#kernel.fchown(fd, uid, gid);
+		if (uid !== 0 || gid !== 0 || directory.setgid) this.#kernel.fchown(fd, uid | 0, gid | 0);
 		this.#attributes.setOf(entry, fd);
 		if (!this.#modesAreExact || (mode & ~0o777) !== 0) this.#kernel.fchmod(fd, mode);
 		this.#kernel.futimens(fd, timesOf(entry));
@@ -360,6 +360,7 @@ export class LayerWriter implements TarSink {
 	}
 
 	#chown(directory: LayerDirectory, name: Uint8Array, { uid, gid }: TarEntry): void {
-		this.#kernel.fchownat(directory.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+		// The same 32 bits: an id may be larger than an int.
+		this.#kernel.fchownat(directory.fd, name, uid | 0, gid | 0, AT_SYMLINK_NOFOLLOW);
 	}
 }
