@@ -3,6 +3,9 @@ import { DaemonError } from "../errors/daemon-error.ts";
 /** Exit codes of docker, podman and ctr's users: 125 for an own error, 126 and 127 as a shell has them. */
 export const exitCodes = { own: 125, cannotExecute: 126, commandNotFound: 127 } as const;
 
+/** Exit code by which a shell says that a program was ended by SIGPIPE. */
+export const brokenPipe = 141;
+
 /** Ends a command with an exit code that is not an error of ours: a container's. */
 export class ExitWith extends Error {
 	readonly code: number;

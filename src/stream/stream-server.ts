@@ -4,8 +4,8 @@ import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { DaemonError } from "../errors/daemon-error.ts";
 import type { ErrorCode } from "../errors/error-code.ts";
-import type { Log } from "../log/log.ts";
 import type { Journal } from "../metadata/store/store.ts";
+import type { PluginLog } from "../plugin/plugin.ts";
 import { type ActorTree, nodeJson, treeJson } from "./actor-tree.ts";
 import { lineSink, webSocketSink } from "./frame-sinks.ts";
 import { FrameWindow } from "./frame-window.ts";
@@ -19,7 +19,7 @@ import { type FrameSink, subscribe } from "./subscription.ts";
 export interface StreamServerOptions {
 	readonly journal: Journal;
 	readonly actors: ActorTree;
-	readonly log: Log;
+	readonly log: Pick<PluginLog, "error">;
 	/** Newest journal records kept in memory for live readers. Default 8,192. */
 	readonly windowSize?: number;
 	/** Readers at once; one more is refused with ResourceExhausted. Default 256. */

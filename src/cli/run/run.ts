@@ -5,7 +5,7 @@ import type { SpecOptions } from "../../gen/troupe/v1/specs.ts";
 import { parseMount } from "../../oci/mount-option.ts";
 import type { ServiceClient } from "../../ttrpc/client.ts";
 import { DaemonConnection } from "../daemon-connection.ts";
-import { ExitWith, failure } from "../failure.ts";
+import { brokenPipe, ExitWith, failure } from "../failure.ts";
 import { imageName } from "../image-name.ts";
 import { parseBytes, parsePositive, parseVolume } from "../option-values.ts";
 import type { Target } from "../target.ts";
@@ -48,8 +48,6 @@ type Tasks = ServiceClient<typeof TasksDefinition>;
 const createTimeoutMs = 120_000;
 /** A daemon that is away longer is not coming back by itself. */
 const daemonAwayMs = 60_000;
-/** Exit code by which a shell says that a program wrote to a pipe nobody reads. */
-const brokenPipe = 128 + constants.signals.SIGPIPE;
 
 /** `troupe run`: a container from an image, in the foreground or detached. Ends with {@link ExitWith} its exit code. */
 export async function run(target: Target, image: string, args: readonly string[], options: RunOptions): Promise<void> {

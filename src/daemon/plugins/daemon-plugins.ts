@@ -7,6 +7,7 @@ import { streamingPlugin, streamsPlugin } from "../../services/streaming/streami
 import { versionPlugin } from "../../services/version/version.plugin.ts";
 import { actorSystemPlugin } from "./actor-system.plugin.ts";
 import { storePlugin } from "./store.plugin.ts";
+import { streamPlugin } from "./stream.plugin.ts";
 
 /** Everything that this daemon is made of. Nothing registers itself: what is not in this list does not exist. */
 export const daemonPlugins: readonly Plugin[] = [
@@ -21,4 +22,5 @@ export const daemonPlugins: readonly Plugin[] = [
 	sandboxControllersPlugin,
 	streamingPlugin,
 	versionPlugin,
+	streamPlugin,
 ];
