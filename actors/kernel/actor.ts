@@ -1,25 +1,26 @@
 import type { AnyMachineSnapshot } from "xstate";
 import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
 import type { ErrorCode } from "../../src/errors/error-code.ts";
-import type { Transaction, Value } from "../../src/metadata/store/store.ts";
+import type { Value } from "../../src/metadata/store/store.ts";
 import type { AnyActorLogic, Order, Step } from "./actor-logic.ts";
 import type { ActorRef, AskOptions } from "./actor-ref.ts";
 import { type Asked, AskedRequest, type GoneReason } from "./ask.ts";
 import type { ActorChildSpec, Shutdown } from "./child-spec.ts";
+import { Chronicle } from "./chronicle.ts";
 import { ClosedDoor } from "./closed-door.ts";
 import { type Deadline, type DeadlinePlan, Deadlines } from "./deadlines.ts";
 import { Incarnation } from "./incarnation.ts";
-import type { ActorInspection, ActorStatus, TransitionRecord, WaitingMessage } from "./inspection.ts";
+import type { ActorInspection, ActorStatus, WaitingMessage } from "./inspection.ts";
 import { type Envelope, Mailbox } from "./mailbox.ts";
 import type { Message } from "./message.ts";
 import type { Node, NodeEnded, Runtime, StopPurpose, Supervision } from "./node.ts";
-import { decodeRecord, encodeRecord } from "./record.ts";
+import { decodeRecord } from "./record.ts";
+import { stageStep } from "./stage-step.ts";
 import { sameState, stateInWords } from "./state-value.ts";
 import { within } from "./within.ts";
 
 const defaultMailbox = 1_024;
 const defaultStash = 256;
-const transitionsKept = 16;
 /** Before the kernel's own message is tried again after a commit that the store refused. */
 const pauseMs = 1_000;
 
@@ -39,7 +40,7 @@ export class Actor implements Node, ActorRef, Asked {
 	readonly #onEnded: NodeEnded;
 	readonly #mailbox: Mailbox;
 	readonly #deadlines: Deadlines;
-	readonly #transitions: TransitionRecord[] = [];
+	readonly #chronicle: Chronicle;
 	#spec: ActorChildSpec;
 	#phase: Exclude<ActorStatus, "committing"> = "starting";
 	/** What comes in is refused, not kept for a restart. */
@@ -51,12 +52,8 @@ export class Actor implements Node, ActorRef, Asked {
 	#scheduled = false;
 	#cancelPause: (() => void) | undefined;
 	#closedDoor: ClosedDoor | undefined;
-	#lastError: DaemonError | undefined;
-	#lastMessage: { readonly type: string; readonly time: number } | undefined;
-	#since: number;
-	#by = "";
-	#processed = 0;
-	#busyMs = 0;
+	/** A commit that settled after its incarnation was cut off had reached a final state. */
+	#endedUnseen = false;
 
 	constructor(runtime: Runtime, path: string, spec: ActorChildSpec, onEnded: NodeEnded) {
 		const { mailbox = defaultMailbox, stash = defaultStash } = spec.logic.definition;
@@ -65,7 +62,7 @@ export class Actor implements Node, ActorRef, Asked {
 		this.#spec = spec;
 		this.#onEnded = onEnded;
 		this.#mailbox = new Mailbox(mailbox, stash);
-		this.#since = runtime.clock.now();
+		this.#chronicle = new Chronicle(runtime.clock);
 		this.#deadlines = new Deadlines(runtime.clock, (deadline) => this.#deadlinePassed(deadline));
 	}
 
@@ -190,16 +187,15 @@ export class Actor implements Node, ActorRef, Asked {
 
 	readonly #takeNext = (): void => {
 		this.#scheduled = false;
-		const { clock } = this.#runtime;
 		const envelope = this.#isIdle ? this.#mailbox.next() : undefined;
 		if (envelope === undefined) return;
-		const started = clock.monotonic();
-		try {
-			this.#take(envelope);
-		} catch (error) {
-			this.#crash(error, { message: envelope.message, envelope });
-		}
-		this.#busyMs += clock.monotonic() - started;
+		this.#chronicle.busy(() => {
+			try {
+				this.#take(envelope);
+			} catch (error) {
+				this.#crash(error, { message: envelope.message, envelope });
+			}
+		});
 		this.#wake();
 	};
 
@@ -258,8 +254,7 @@ export class Actor implements Node, ActorRef, Asked {
 		const step = this.#logic.next(snapshot, event);
 		const passed = envelope.lane === "deadline" ? envelope.deadline : undefined;
 		const plan = this.#deadlines.plan(step.orders, passed);
-		this.#processed++;
-		this.#lastMessage = { type: event.type, time: this.#runtime.clock.now() };
+		this.#chronicle.processed(event.type);
 		if (step.snapshot === snapshot && step.orders.length === 0 && plan === this.#deadlines.current) {
 			if (envelope.lane === "fact") envelope.acknowledge?.resolve();
 			return;
@@ -272,19 +267,25 @@ export class Actor implements Node, ActorRef, Asked {
 	// ---- commit
 
 	/**
-	 * Resolves with true when the step is durable and applied. A refusal of the store undoes the step; an error of ours (a
+	 * Resolves when the step is durable and applied, or undone. A refusal of the store undoes the step; an error of ours (a
 	 * contribution, a context that is no plain data) is the actor's crash, or its failed start.
 	 */
-	#commitStep(step: Step, plan: DeadlinePlan, cause: Cause): Promise<CommitResult> {
+	#commitStep(step: Step, deadlines: DeadlinePlan, cause: Cause): Promise<CommitResult> {
 		const incarnation = this.#incarnation as Incarnation;
+		const { logic, durable } = this.#requireDurable();
+		const { message } = cause;
+		const from = this.#state;
 		const before = incarnation.context;
 		incarnation.context = step.snapshot.context;
-		let thrown: { readonly error: unknown } | undefined;
+		let ours: { readonly error: unknown } | undefined;
 		const settled = this.#requireStore().update((transaction) => {
 			try {
-				this.#stage(transaction, step, plan, cause, incarnation);
+				const { identity } = this;
+				const { since, by } = this.#chronicle.after(from, step.snapshot.value as Value, message.type);
+				const parts = { logic, durable, identity, from, step, message, since, by, deadlines, scope: incarnation };
+				stageStep(transaction, parts);
 			} catch (error) {
-				thrown = { error };
+				ours = { error };
 				throw error;
 			}
 		});
@@ -292,45 +293,21 @@ export class Actor implements Node, ActorRef, Asked {
 			(): CommitResult => {
 				this.#commit = undefined;
 				if (cause.envelope?.lane === "fact") cause.envelope.acknowledge?.resolve(); // durable, whatever happens next
-				if (incarnation.over) this.#refuseLost(cause);
-				else this.#applyAndWake(step, plan, cause);
+				if (incarnation.over) this.#noteLost(step, cause);
+				else this.#applyAndWake(step, deadlines, cause);
 				return { kind: "durable" };
 			},
 			(error: unknown): CommitResult => {
 				this.#commit = undefined;
 				incarnation.context = before;
-				if (thrown !== undefined) {
-					if (cause.envelope !== undefined) this.#crash(thrown.error, cause);
-					return { kind: "failed", error: thrown.error };
-				}
-				this.#undo(DaemonError.from(error, this.identity, "Unavailable"), cause);
+				if (ours === undefined || incarnation.over)
+					this.#undo(DaemonError.from(error, this.identity, "Unavailable"), cause);
+				else if (cause.envelope !== undefined) this.#crash(ours.error, cause);
 				return { kind: "failed", error };
 			},
 		);
 		this.#commit = result.then(() => undefined);
 		return result;
-	}
-
-	#stage(transaction: Transaction, step: Step, plan: DeadlinePlan, cause: Cause, incarnation: Incarnation): void {
-		const durable = this.#requireDurable();
-		const { snapshot, orders } = step;
-		for (const { type, params } of orders) this.#logic.contributions.get(type)?.(transaction, params, incarnation);
-		const key = durable.key(this.identity);
-		const to = snapshot.value as Value;
-		const changed = this.#snapshot === undefined || !sameState(this.#state, to);
-		if (snapshot.status === "done") transaction.delete(key);
-		else {
-			const since = changed ? this.#runtime.clock.now() : this.#since;
-			const by = changed ? cause.message.type : this.#by;
-			const context = snapshot.context as Value;
-			transaction.put(key, encodeRecord({ value: to, context, since, by, deadlines: plan }, durable.schema));
-		}
-		transaction.record({
-			kind: "transition",
-			namespace: this.identity.namespace ?? "",
-			subject: this.path,
-			body: { machine: this.#logic.machineId, from: this.#state, to, message: cause.message as unknown as Value },
-		});
 	}
 
 	/** The store refused: the actor is as it was before the message. */
@@ -364,17 +341,17 @@ export class Actor implements Node, ActorRef, Asked {
 		});
 	}
 
-	/** Its step is durable, but the incarnation that would have run the effects was cut off meanwhile. */
-	#refuseLost({ envelope }: Cause): void {
-		if (envelope?.lane === "request" && this.#mailbox.open.delete(envelope.id))
-			envelope.refuse(this.#error("Aborted", `${envelope.message.type} was taken, but the actor was cut off`));
+	/** The step is durable, but the incarnation that would have run its effects was cut off meanwhile. */
+	#noteLost({ snapshot }: Step, { envelope }: Cause): void {
+		this.#endedUnseen = snapshot.status === "done";
+		if (envelope?.lane !== "request") return;
+		this.#mailbox.settle(envelope.id, (request) =>
+			request.refuse(this.#error("Aborted", `${request.message.type} was taken, but the actor was cut off`)),
+		);
 	}
 
 	#applyAndWake(step: Step, plan: DeadlinePlan, cause: Cause): void {
-		const { clock } = this.#runtime;
-		const started = clock.monotonic();
-		this.#apply(step, plan, cause);
-		this.#busyMs += clock.monotonic() - started;
+		this.#chronicle.busy(() => this.#apply(step, plan, cause));
 		this.#wake();
 	}
 
@@ -382,18 +359,14 @@ export class Actor implements Node, ActorRef, Asked {
 	#apply(step: Step, plan: DeadlinePlan, cause: Cause): void {
 		const incarnation = this.#incarnation as Incarnation;
 		const from = this.#state;
-		const first = this.#snapshot === undefined;
 		const { snapshot, orders } = step;
 		this.#snapshot = snapshot;
 		incarnation.context = snapshot.context;
 		const to = snapshot.value as Value;
-		this.#note({ time: this.#runtime.clock.now(), from, to, message: cause.message.type });
+		const transition = this.#chronicle.transition(from, to, cause.message.type);
+		if (this.#runtime.watched) this.#runtime.emit({ type: "transition", path: this.path, transition });
 		this.#deadlines.apply(plan);
-		if (first || !sameState(from, to)) {
-			this.#since = this.#runtime.clock.now();
-			this.#by = cause.message.type;
-			this.#mailbox.release();
-		}
+		if (!sameState(from, to)) this.#mailbox.release();
 		if (cause.envelope?.lane === "fact") cause.envelope.acknowledge?.resolve();
 		if (snapshot.status === "done") {
 			for (const order of orders) this.#runAtTheEnd(order, incarnation, cause);
@@ -405,12 +378,6 @@ export class Actor implements Node, ActorRef, Asked {
 		} catch (error) {
 			this.#crash(error, cause, "acknowledged");
 		}
-	}
-
-	#note(transition: TransitionRecord): void {
-		this.#transitions.push(transition);
-		if (this.#transitions.length > transitionsKept) this.#transitions.shift();
-		if (this.#runtime.watched) this.#runtime.emit({ type: "transition", path: this.path, transition });
 	}
 
 	#run({ type, params }: Order, incarnation: Incarnation, cause: Cause): void {
@@ -440,13 +407,7 @@ export class Actor implements Node, ActorRef, Asked {
 	}
 
 	#settle(id: string, settle: (request: AskedRequest) => void): void {
-		const request = this.#mailbox.open.get(id);
-		if (request === undefined) {
-			this.#runtime.counters.lateReplies++;
-			return;
-		}
-		this.#mailbox.open.delete(id);
-		settle(request);
+		if (!this.#mailbox.settle(id, settle)) this.#runtime.counters.lateReplies++;
 	}
 
 	// ---- life
@@ -472,6 +433,11 @@ export class Actor implements Node, ActorRef, Asked {
 		while (this.#commit !== undefined) await this.#commit;
 		if (incarnation.over) throw this.#error("Aborted", "was stopped while it started");
 		this.#snapshot = undefined;
+		if (this.#endedUnseen) {
+			this.#endedUnseen = false;
+			this.#end();
+			return;
+		}
 		const { durable } = this.#logic.definition;
 		if (durable !== undefined) {
 			const record = this.#requireStore().get(durable.key(this.identity));
@@ -491,11 +457,10 @@ export class Actor implements Node, ActorRef, Asked {
 	}
 
 	#restore(stored: Value, incarnation: Incarnation): void {
-		const record = decodeRecord(stored, this.#requireDurable(), this.identity);
+		const record = decodeRecord(stored, this.#requireDurable().durable, this.identity);
 		this.#snapshot = this.#logic.restore(record.value, record.context);
 		incarnation.context = record.context;
-		this.#since = record.since;
-		this.#by = record.by;
+		this.#chronicle.restored(record);
 		const since = this.#runtime.clock.now();
 		for (const waiting of this.#mailbox.system.items())
 			if (waiting.message.type === "restored") this.#mailbox.system.remove(waiting); // its predecessor's
@@ -584,8 +549,9 @@ export class Actor implements Node, ActorRef, Asked {
 
 	#noteError(error: unknown): DaemonError {
 		const words = error instanceof Error ? error.message : String(error);
-		this.#lastError = this.#error("Internal", `crashed ${this.stateInWords()}: ${words}`, error);
-		return this.#lastError;
+		const problem = this.#error("Internal", `crashed ${this.stateInWords()}: ${words}`, error);
+		this.#chronicle.failed(problem);
+		return problem;
 	}
 
 	#close(): void {
@@ -602,31 +568,18 @@ export class Actor implements Node, ActorRef, Asked {
 	}
 
 	#refuseOpen(what: string): void {
-		const requests = [...this.#mailbox.open.values()];
-		this.#mailbox.open.clear();
-		for (const request of requests)
-			request.refuse(this.#error("Aborted", `${what} without an answer to ${request.message.type}`));
+		this.#mailbox.refuseOpen(({ message }) => this.#error("Aborted", `${what} without an answer to ${message.type}`));
 	}
 
 	#refuseAll(what: "ended" | "stopped"): void {
 		const [code, problem] = this.#goneInWords();
-		for (const envelope of this.#mailbox.drain()) {
-			if (envelope.lane === "system" || envelope.lane === "deadline") continue;
-			this.#deadLetter(envelope.message, problem);
-			if (envelope.lane === "request") envelope.refuse(this.#error(code, problem));
-			else envelope.acknowledge?.reject(this.#error(code, problem));
-		}
+		this.#mailbox.refuseWaiting(this.#error(code, problem), (message) => this.#deadLetter(message, problem));
 		this.#refuseOpen(what === "ended" ? "ended" : "was stopped");
 	}
 
 	#deadLetter(message: Message, reason: string): void {
-		const letter = {
-			time: this.#runtime.clock.now(),
-			path: this.path,
-			message,
-			reason,
-			transitions: [...this.#transitions],
-		};
+		const { transitions } = this.#chronicle;
+		const letter = { time: this.#runtime.clock.now(), path: this.path, message, reason, transitions };
 		this.#runtime.deadLetters.keep(letter);
 		this.#runtime.emit({ type: "dead letter", letter });
 	}
@@ -640,7 +593,7 @@ export class Actor implements Node, ActorRef, Asked {
 	#requireDurable() {
 		const { durable } = this.#logic.definition;
 		if (durable === undefined) throw this.#error("Internal", "is not durable");
-		return durable;
+		return { logic: this.#logic, durable };
 	}
 
 	#error(code: ErrorCode, problem: string, cause?: unknown): DaemonError {
@@ -654,7 +607,6 @@ export class Actor implements Node, ActorRef, Asked {
 	}
 
 	inspect(supervision: Supervision): ActorInspection {
-		const { system, user, capacity, stash, open } = this.#mailbox;
 		return {
 			...supervision,
 			node: "actor",
@@ -664,34 +616,14 @@ export class Actor implements Node, ActorRef, Asked {
 			identity: this.identity,
 			durable: this.#logic.definition.durable !== undefined,
 			state: this.#state,
-			since: this.#since,
-			...(this.#by === "" ? {} : { by: this.#by }),
-			...(this.#lastMessage === undefined ? {} : { lastMessage: this.#lastMessage }),
-			...(this.#lastError === undefined ? {} : { lastError: this.#lastError.toRecord() }),
-			mailbox: { system: system.length, user: user.length, capacity },
-			stashed: stash.length,
-			openRequests: open.size,
+			...this.#mailbox.inspect(),
 			deadlines: [...this.#deadlines.current.values()].sort((one, other) => one.due - other.due),
-			processed: this.#processed,
-			busyMs: this.#busyMs,
-			transitions: [...this.#transitions],
+			...this.#chronicle.inspect(),
 		};
 	}
 
 	waiting(): readonly WaitingMessage[] {
-		const { system, user, stash, open } = this.#mailbox;
-		const describe = (lane: WaitingMessage["lane"], envelope: Envelope): WaitingMessage => ({
-			lane,
-			type: envelope.message.type,
-			since: envelope.since,
-			...(envelope.lane === "request" ? { due: envelope.due } : {}),
-		});
-		return [
-			...system.items().map((envelope) => describe("system", envelope)),
-			...user.items().map((envelope) => describe("user", envelope)),
-			...stash.map((envelope) => describe("stash", envelope)),
-			...[...open.values()].map((envelope) => describe("open", envelope)),
-		];
+		return this.#mailbox.waiting();
 	}
 }
 

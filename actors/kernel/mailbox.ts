@@ -1,5 +1,6 @@
 import type { AskedRequest } from "./ask.ts";
 import type { Deadline } from "./deadlines.ts";
+import type { WaitingMessage } from "./inspection.ts";
 import { Lane } from "./lane.ts";
 import type { Message } from "./message.ts";
 
@@ -90,9 +91,56 @@ export class Mailbox {
 		return index >= 0 || this.user.remove(request);
 	}
 
-	/** Takes everything out that nobody has taken. */
-	drain(): readonly Envelope[] {
+	/** Takes everything out that nobody has taken, and tells whoever waits for it. */
+	refuseWaiting(error: Error, refused: (message: Message) => void): void {
 		this.release();
-		return [...this.system.drain(), ...this.user.drain()];
+		this.system.drain();
+		for (const envelope of this.user.drain()) {
+			if (envelope.lane === "deadline") continue;
+			refused(envelope.message);
+			if (envelope.lane === "request") envelope.refuse(error);
+			else envelope.acknowledge?.reject(error);
+		}
+	}
+
+	/** Refuses the requests that were taken and not answered. */
+	refuseOpen(errorFor: (request: AskedRequest) => Error): void {
+		const requests = [...this.open.values()];
+		this.open.clear();
+		for (const request of requests) request.refuse(errorFor(request));
+	}
+
+	/** A request whose answer is known; false if nobody waits for it any more. */
+	settle(id: string, settle: (request: AskedRequest) => void): boolean {
+		const request = this.open.get(id);
+		if (request === undefined) return false;
+		this.open.delete(id);
+		settle(request);
+		return true;
+	}
+
+	inspect() {
+		return {
+			mailbox: { system: this.system.length, user: this.user.length, capacity: this.capacity },
+			stashed: this.#stash.length,
+			openRequests: this.open.size,
+		};
+	}
+
+	waiting(): readonly WaitingMessage[] {
+		const describe =
+			(lane: WaitingMessage["lane"]) =>
+			(envelope: Envelope): WaitingMessage => ({
+				lane,
+				type: envelope.message.type,
+				since: envelope.since,
+				...(envelope.lane === "request" ? { due: envelope.due } : {}),
+			});
+		return [
+			...this.system.items().map(describe("system")),
+			...this.user.items().map(describe("user")),
+			...this.#stash.map(describe("stash")),
+			...[...this.open.values()].map(describe("open")),
+		];
 	}
 }

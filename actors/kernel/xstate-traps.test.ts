@@ -81,7 +81,7 @@ test("xstate: the mailbox takes 100000 events from one action; the kernel's is b
 });
 
 test("xstate: an effect runs while getSnapshot shows the old state; the kernel's effects see the committed state", async () => {
-	const seen: (string | number)[] = [];
+	const seen: string[] = [];
 	const look: { now: () => string } = { now: () => "" };
 	const machine = setup({
 		types: { context: {} as { n: number }, events: {} as { type: "step.made" } },
@@ -101,13 +101,15 @@ test("xstate: an effect runs while getSnapshot shows the old state; the kernel's
 		kind: "looker",
 		machine,
 		durable: { schema: 1, key: () => "k" },
-		effects: { look: (_, scope) => void seen.push((store.get("k") as { value: string }).value, scope.context.n) },
+		effects: {
+			look: (_, scope) => void seen.push((store.get("k") as { value: string }).value, `n ${scope.context.n}`),
+		},
 	});
 	const spec = child({ id: "a", logic, input: undefined });
 	const system = await startSystem({ store, root: { strategy: "one_for_one", children: [spec] } });
 	await system.find("/a")?.tell({ type: "step.made" });
 	await quiet();
-	assert.deepEqual(seen, ["a", "b", 1]);
+	assert.deepEqual(seen, ["a", "b", "n 1"]);
 	await system.stop();
 });
 
