@@ -50,9 +50,11 @@ export interface Implementation {
 	readonly methods: ReadonlyMap<string, Method>;
 }
 
+/** Joins a generated definition and its handlers. `service` serves it under another name (a version with equal messages). */
 export function implementation<const D extends ServiceDefinition>(
 	definition: D,
 	handlers: Handlers<D>,
+	service: string = definition.fullName,
 ): Implementation {
 	const methods = new Map<string, Method>();
 	for (const [key, { name, requestType, responseType }] of Object.entries(definition.methods)) {
@@ -65,7 +67,7 @@ export function implementation<const D extends ServiceDefinition>(
 			return response.encode(await handler(message, call)).finish();
 		});
 	}
-	return { service: definition.fullName, methods };
+	return { service, methods };
 }
 
 function decode(codec: Codec, payload: Uint8Array, method: string): unknown {

@@ -136,6 +136,10 @@ export interface ForgetRequest {
   containerId: string;
 }
 
+export interface ForgetResponse {
+  exits: ProcessExit[];
+}
+
 export interface FlushResponse {
   /** Reports that are still not acknowledged. */
   pending: number;
@@ -1482,6 +1486,61 @@ export const ForgetRequest: MessageFns<ForgetRequest> = {
   },
 };
 
+function createBaseForgetResponse(): ForgetResponse {
+  return { exits: [] };
+}
+
+export const ForgetResponse: MessageFns<ForgetResponse> = {
+  encode(message: ForgetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.exits) {
+      ProcessExit.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.exits.push(ProcessExit.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForgetResponse>, I>>(base?: I): ForgetResponse {
+    return ForgetResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForgetResponse>, I>>(object: I): ForgetResponse {
+    const message = createBaseForgetResponse();
+    message.exits = object.exits?.map((e) => ProcessExit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseFlushResponse(): FlushResponse {
   return { pending: 0 };
 }
@@ -2080,12 +2139,15 @@ export const StandbyDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Forgets a container for which nobody waits (the shim's `delete` command): nothing more is reported of it. */
+    /**
+     * Forgets a container for which nobody waits (the shim's `delete` command): nothing more is reported of it. Answers
+     * with the exits that were seen.
+     */
     forget: {
       name: "Forget",
       requestType: ForgetRequest as typeof ForgetRequest,
       requestStream: false,
-      responseType: Empty as typeof Empty,
+      responseType: ForgetResponse as typeof ForgetResponse,
       responseStream: false,
       options: {},
     },

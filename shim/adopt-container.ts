@@ -1,0 +1,133 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { DaemonError } from "../src/errors/daemon-error.ts";
+import { exitOfStranger, startTimeOf } from "../src/sys/pidfd.ts";
+import { Cgroup } from "./cgroup.ts";
+import { Container, type ContainerContext, execIdentity } from "./container.ts";
+import { type ContainerRecord, type ProcessRecord, readRecord } from "./container-record.ts";
+import { type Exit, processKey } from "./exit.ts";
+import { OciRuntime } from "./oci-runtime.ts";
+import { OomWatch } from "./oom.ts";
+import { ContainerProcess } from "./process.ts";
+import type { ProcessStatus } from "./process-status.ts";
+import { Stdio } from "./stdio.ts";
+import { now, pause } from "./time.ts";
+
+/** How long an exit that we did not see ourselves may take to be told: by the kernel after the reaping, or the standby. */
+const witnessMs = 2_000;
+const lookAgainMs = 20;
+
+/**
+ * Takes a container over from a dead shard by the record in its bundle. `known` are the exits that the standby has seen
+ * and reported; exits from now on go to `exitSeen`. FailedPrecondition for a bundle without a record or one whose
+ * creation was never finished.
+ */
+export async function adoptContainer(
+	id: string,
+	bundle: string,
+	context: ContainerContext,
+	known: ReadonlyMap<string, Exit>,
+	exitSeen: (exit: Exit) => void,
+): Promise<Container> {
+	const identity = { kind: "task", namespace: context.namespace, id };
+	const record = readRecord(bundle);
+	if (record === undefined || record.id !== id || record.namespace !== context.namespace)
+		throw new DaemonError("FailedPrecondition", identity, `cannot be adopted: no record of it in ${bundle}`);
+	if (record.init.pid === 0 && record.init.status === "created")
+		throw new DaemonError("FailedPrecondition", identity, "cannot be adopted: its creation was not finished");
+	const adoption = { record, context, known, exitSeen };
+	const init = processOf(adoption, record.init);
+	const runtime = new OciRuntime(record.runtime, context);
+	const { ownPidNamespace, checkpoint } = record;
+	const container = new Container({ id, bundle, runtime, ownPidNamespace, checkpoint, init }, context);
+	for (const exec of record.execs) container.execs.set(exec.execId, processOf(adoption, exec));
+	await Promise.all(container.processes.map((process) => take(container, process, adoption)));
+	if (Object.keys(record.cgroup).length > 0) {
+		container.cgroup = Cgroup.fromRecord(record.cgroup);
+		container.oom = new OomWatch(context.kernel, container.cgroup, () => container.ranOutOfMemory(), record.oomKills);
+	}
+	container.save();
+	return container;
+}
+
+interface Adoption {
+	readonly record: ContainerRecord;
+	readonly context: ContainerContext;
+	readonly known: ReadonlyMap<string, Exit>;
+	readonly exitSeen: (exit: Exit) => void;
+}
+
+function processOf({ record, context }: Adoption, { execId, stdio, status }: ProcessRecord): ContainerProcess {
+	const identity = execIdentity({ kind: "task", namespace: context.namespace, id: record.id }, execId);
+	return new ContainerProcess(context.kernel, execId, stdio, statusNow(record, execId, status), identity);
+}
+
+/** The shard may have died in the middle of a move. */
+function statusNow({ runtime, id }: ContainerRecord, execId: string, status: ProcessStatus): ProcessStatus {
+	if (status === "pausing") return "running";
+	// crun and runc both remove this FIFO when the init goes on to its program.
+	if (status === "created" && execId === "" && !existsSync(join(runtime.root, id, "exec.fifo"))) return "running";
+	return status;
+}
+
+async function take(container: Container, process: ContainerProcess, adoption: Adoption): Promise<void> {
+	const saved = process.execId === "" ? adoption.record.init : recordOfExec(adoption, process.execId);
+	if (saved.pid === 0) return;
+	const { id } = container;
+	const { execId, pid } = saved;
+	if (saved.exit !== undefined) {
+		process.pid = pid;
+		settle(process, { containerId: id, execId, pid, ...saved.exit, at: BigInt(saved.exit.at) });
+		return;
+	}
+	const seen = adoption.known.get(processKey(id, execId));
+	if (seen !== undefined && seen.pid === pid) {
+		process.pid = pid;
+		settle(process, seen);
+		return;
+	}
+	const alive = startTimeOf(pid) === saved.startTime && process.made(pid) && startTimeOf(pid) === saved.startTime;
+	if (!alive) {
+		process.letGo();
+		process.pid = pid;
+		queueMicrotask(() => adoption.exitSeen(unknownExit(id, process)));
+		return;
+	}
+	const master = saved.stdio.terminal ? await adoption.context.standby.savedTerminal(id, execId) : undefined;
+	process.stdio = Stdio.adopt(saved.stdio, master, adoption.context);
+	process.watch((pidfd) => void witnessExit(id, process, pidfd, adoption));
+}
+
+function recordOfExec({ record }: Adoption, execId: string): ProcessRecord {
+	const found = record.execs.find((exec) => exec.execId === execId);
+	if (found === undefined) throw new Error(`record without exec ${execId}`);
+	return found;
+}
+
+/** An exit that was reported before the adoption. */
+function settle(process: ContainerProcess, exit: Exit): void {
+	process.ended(exit);
+	process.reported(exit);
+}
+
+/** The process is not our child: the kernel's note, the zombie, or the standby's word. */
+async function witnessExit(id: string, process: ContainerProcess, pidfd: number, adoption: Adoption): Promise<void> {
+	const until = Date.now() + witnessMs;
+	for (; process.exit === undefined && Date.now() < until; await pause(lookAgainMs)) {
+		const status = exitOfStranger(adoption.context.kernel, pidfd, process.pid);
+		if (status === undefined) continue;
+		const { execId, pid } = process;
+		adoption.exitSeen({ containerId: id, execId, pid, status, at: now(), unknown: false });
+	}
+	if (process.exit === undefined) adoption.exitSeen(unknownExit(id, process));
+}
+
+/** Nobody who knew is left. 255 is what containerd says then; `unknown` says that it is not an observation. */
+const unknownExit = (containerId: string, { execId, pid }: ContainerProcess): Exit => ({
+	containerId,
+	execId,
+	pid,
+	status: 255,
+	at: now(),
+	unknown: true,
+});

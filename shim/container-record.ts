@@ -1,0 +1,69 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { failedWith } from "../src/sys/sys-error.ts";
+import type { ProcessStatus } from "./process-status.ts";
+
+export interface StdioPaths {
+	readonly stdin: string;
+	readonly stdout: string;
+	readonly stderr: string;
+	readonly terminal: boolean;
+}
+
+export interface ProcessRecord {
+	readonly execId: string;
+	readonly stdio: StdioPaths;
+	/** 0 until it has been made. */
+	readonly pid: number;
+	/** proc(5), field 22: with the pid an identity. */
+	readonly startTime: number;
+	readonly status: ProcessStatus;
+	readonly exit?: { readonly status: number; readonly at: string; readonly unknown: boolean };
+}
+
+/** The OCI runtime of a container, fixed at its creation. */
+export interface RuntimeRecord {
+	readonly file: string;
+	readonly root: string;
+	readonly systemdCgroup: boolean;
+	readonly noPivotRoot: boolean;
+	readonly noNewKeyring: boolean;
+}
+
+/** All that another shim needs to take a container over, without asking anybody. */
+export interface ContainerRecord {
+	readonly schema: 1;
+	readonly id: string;
+	readonly namespace: string;
+	readonly shard: string;
+	readonly runtime: RuntimeRecord;
+	/** The container has a pid namespace of its own: its end is the end of all its processes. */
+	readonly ownPidNamespace: boolean;
+	readonly cgroup: Readonly<Record<string, string>>;
+	readonly oomKills: number;
+	/** Directory of a checkpoint to start from; empty for none. */
+	readonly checkpoint: string;
+	readonly init: ProcessRecord;
+	readonly execs: readonly ProcessRecord[];
+}
+
+const file = "shim.json";
+
+/** Replaces the bundle's record in one step. Not synced: it must outlive the shim, not the machine. */
+export function writeRecord(bundle: string, record: ContainerRecord): void {
+	const next = join(bundle, `.${file}`);
+	writeFileSync(next, JSON.stringify(record), { mode: 0o600 });
+	renameSync(next, join(bundle, file));
+}
+
+/** Undefined if the bundle has none. Throws SyntaxError for a broken one. */
+export function readRecord(bundle: string): ContainerRecord | undefined {
+	try {
+		return JSON.parse(readFileSync(join(bundle, file), "utf8")) as ContainerRecord;
+	} catch (reason) {
+		if (failedWith(reason, "ENOENT", "ENOTDIR")) return undefined;
+		throw reason;
+	}
+}
+
+export const removeRecord = (bundle: string): void => rmSync(join(bundle, file), { force: true });

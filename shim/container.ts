@@ -1,0 +1,375 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
+import { failedWith } from "../src/sys/sys-error.ts";
+import type { Cgroup } from "./cgroup.ts";
+import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
+import { parseExactly } from "./exact-json.ts";
+import type { Exit } from "./exit.ts";
+import type { Entry, Fact } from "./exit-journal.ts";
+import { type Log, reasonOf } from "./log.ts";
+import type { OciRuntime, RuntimeContext } from "./oci-runtime.ts";
+import type { OomWatch } from "./oom.ts";
+import { ContainerProcess } from "./process.ts";
+import type { ProcessStatus } from "./process-status.ts";
+import type { Report } from "./publisher.ts";
+import { report, reportOf } from "./reports.ts";
+import type { StandbyPort } from "./standby-port.ts";
+import { Stdio, type StdioContext } from "./stdio.ts";
+import { now } from "./time.ts";
+import { Turns } from "./turns.ts";
+
+/** What a shard gives to each of its containers. */
+export interface ContainerContext extends StdioContext, RuntimeContext {
+	readonly shard: string;
+	readonly namespace: string;
+	/** Directory of the OCI runtimes' own state. */
+	readonly runtimeRoot: string;
+	/** The runtime's path when the container names none. */
+	readonly defaultRuntime: string | undefined;
+	readonly standby: StandbyPort;
+	readonly log: Log;
+	/** Makes facts durable. */
+	record(facts: readonly Fact[]): readonly Entry[];
+	acknowledge(seq: number): void;
+	publish(containerId: string, report: Report): void;
+}
+
+/** What is fixed when a container is made or taken over. */
+export interface ContainerParts {
+	readonly id: string;
+	readonly bundle: string;
+	readonly runtime: OciRuntime;
+	readonly ownPidNamespace: boolean;
+	readonly checkpoint: string;
+	readonly init: ContainerProcess;
+}
+
+/** One container: its init, its execs, its control group. Requests take turns; exits do not wait for them. */
+export class Container {
+	readonly id: string;
+	readonly bundle: string;
+	readonly runtime: OciRuntime;
+	readonly init: ContainerProcess;
+	readonly execs = new Map<string, ContainerProcess>();
+	readonly identity: ObjectIdentity;
+	readonly parts: ContainerParts;
+	cgroup: Cgroup | undefined;
+	oom: OomWatch | undefined;
+	readonly context: ContainerContext;
+	readonly #turns = new Turns();
+	#gone = false;
+
+	constructor(parts: ContainerParts, context: ContainerContext) {
+		this.parts = parts;
+		this.context = context;
+		this.id = parts.id;
+		this.bundle = parts.bundle;
+		this.runtime = parts.runtime;
+		this.init = parts.init;
+		this.identity = { kind: "task", namespace: context.namespace, id: parts.id };
+	}
+
+	get rootfs(): string {
+		return join(this.bundle, "rootfs");
+	}
+
+	get processes(): readonly ContainerProcess[] {
+		return [this.init, ...this.execs.values()];
+	}
+
+	/** The init (empty id) or an exec. NotFound if there is none. */
+	process(execId: string): ContainerProcess {
+		const found = execId === "" ? this.init : this.execs.get(execId);
+		if (found === undefined) throw new DaemonError("NotFound", execIdentity(this.identity, execId), "not found");
+		return found;
+	}
+
+	/** Requests of a container take turns; once it is deleted those that still wait are NotFound. */
+	take<T>(work: () => Promise<T> | T): Promise<T> {
+		return this.#turns.take(() => {
+			if (this.#gone) throw new DaemonError("NotFound", this.identity, "not found");
+			return work();
+		});
+	}
+
+	/** The container is deleted, or was never wholly created. */
+	leave(): void {
+		this.#gone = true;
+	}
+
+	/** Makes the record say what is true now. */
+	save(): void {
+		const { id, runtime, parts } = this;
+		const record: ContainerRecord = {
+			schema: 1,
+			id,
+			namespace: this.context.namespace,
+			shard: this.context.shard,
+			runtime: runtime.record,
+			ownPidNamespace: parts.ownPidNamespace,
+			checkpoint: parts.checkpoint,
+			cgroup: this.cgroup?.toRecord() ?? {},
+			oomKills: this.oom?.seen ?? 0,
+			init: this.init.toRecord(),
+			execs: [...this.execs.values()].map((process) => process.toRecord()),
+		};
+		writeRecord(this.bundle, record);
+	}
+
+	publish<Name extends Parameters<typeof report>[1]>(name: Name, message: Parameters<typeof report<Name>>[2]): void {
+		this.context.publish(this.id, report(this.context.namespace, name, message));
+	}
+
+	/** Starts the created init, or an exec. Its start is reported before its exit, even if that came first. */
+	start(execId: string, timeoutMs: number | undefined): Promise<number> {
+		return this.take(async () => {
+			const process = this.process(execId);
+			const before = process.status;
+			process.move("starting");
+			const over = Promise.withResolvers<void>();
+			process.starting = over.promise;
+			try {
+				if (before === "created") await this.#runtime(["start", this.id], timeoutMs);
+				else await this.make(process, this.#startCommand(process), timeoutMs);
+				this.#started(process);
+				return process.pid;
+			} catch (reason) {
+				if (process.exit === undefined) this.#startFailed(process, before);
+				throw reason;
+			} finally {
+				over.resolve();
+			}
+		});
+	}
+
+	#started(process: ContainerProcess): void {
+		if (process.exit === undefined) process.move("running");
+		if (process.execId === "") this.publish("TaskStart", { containerId: this.id, pid: process.pid });
+		else this.publish("TaskExecStarted", { containerId: this.id, execId: process.execId, pid: process.pid });
+		this.save();
+	}
+
+	#startFailed(process: ContainerProcess, before: ProcessStatus): void {
+		process.move(before);
+		const { stdio } = process;
+		if (before === "created" || stdio === undefined) return;
+		process.stdio = undefined; // a second attempt opens it again
+		void stdio.close();
+	}
+
+	/**
+	 * Runs a command of the OCI runtime that makes `process` (create, restore, exec), with the process's stdio, and takes
+	 * hold of the process: its exit is durable from here on, however early it came.
+	 */
+	make(process: ContainerProcess, command: readonly string[], timeoutMs: number | undefined): Promise<void> {
+		const { reaper, namespace, standby } = this.context;
+		return reaper.whileCreating(async () => {
+			const stdio = await Stdio.open(process.paths, { containerId: this.id, namespace }, this.context);
+			process.stdio = stdio;
+			const pidFile = join(this.bundle, `${process.execId === "" ? "init" : process.execId}.pid`);
+			const console = stdio.consoleSocket === undefined ? [] : ["--console-socket", stdio.consoleSocket];
+			const [verb = "", ...options] = command;
+			await this.#runtime([verb, "--pid-file", pidFile, ...console, ...options], timeoutMs, stdio);
+			const pid = Number(readFileSync(pidFile, "utf8"));
+			process.made(pid);
+			await stdio.handedOver();
+			if (stdio.master !== undefined) standby.keepTerminal(this.id, process.execId, stdio.master);
+			standby.hold(this, process);
+			reaper.watch(pid);
+		});
+	}
+
+	#startCommand(process: ContainerProcess): readonly string[] {
+		const { record } = this.runtime;
+		if (process.execId !== "") {
+			const tty = process.paths.terminal ? ["--tty"] : [];
+			return ["exec", ...tty, "--detach", "--process", this.#processFile(process.execId), this.id];
+		}
+		const noPivot = record.noPivotRoot ? ["--no-pivot"] : [];
+		const work = join(this.bundle, "criu");
+		mkdirSync(work, { recursive: true });
+		const images = ["--image-path", this.parts.checkpoint, "--work-path", work];
+		return ["restore", ...noPivot, "--bundle", this.bundle, ...images, "--detach", this.id];
+	}
+
+	#processFile(execId: string): string {
+		return join(this.bundle, `${execId}.process.json`);
+	}
+
+	async #runtime(args: readonly string[], timeoutMs: number | undefined, stdio?: Stdio): Promise<void> {
+		try {
+			await this.runtime.run(this.id, this.bundle, args, {
+				...(timeoutMs === undefined ? {} : { timeoutMs }),
+				...(stdio === undefined ? {} : { descriptors: stdio.descriptors }),
+			});
+		} catch (reason) {
+			const { code, problem } = DaemonError.from(reason, this.identity);
+			throw new DaemonError(code, this.identity, `OCI runtime ${args[0]} failed: ${problem}`, { cause: reason });
+		}
+	}
+
+	/** Adds a process; it is made when it is started. `spec` is the JSON text of an OCI process. */
+	addExec(execId: string, paths: StdioPaths, spec: Uint8Array): Promise<void> {
+		return this.take(() => {
+			const identity = execIdentity(this.identity, execId);
+			if (this.execs.has(execId)) throw new DaemonError("AlreadyExists", identity, "already exists");
+			if (this.init.status !== "running")
+				throw new DaemonError("FailedPrecondition", this.identity, `cannot exec while it is ${this.init.status}`);
+			const process = parseProcess(spec, identity);
+			writeFileSync(this.#processFile(execId), JSON.stringify({ ...process, terminal: paths.terminal }), {
+				mode: 0o600,
+			});
+			this.execs.set(execId, new ContainerProcess(this.context.kernel, execId, paths, "added", identity));
+			this.publish("TaskExecAdded", { containerId: this.id, execId });
+			this.save();
+		});
+	}
+
+	/** A process of this container has ended, and the journal knows. */
+	exited(process: ContainerProcess, entry: Entry, exit: Exit): void {
+		process.ended(exit);
+		try {
+			this.save();
+		} catch (reason) {
+			this.context.log("error", "the container's record cannot be written", { id: this.id, reason: reasonOf(reason) });
+		}
+		if (process === this.init && !this.parts.ownPidNamespace) this.killAll(9);
+		void this.#reportExit(process, entry, exit);
+	}
+
+	async #reportExit(process: ContainerProcess, entry: Entry, exit: Exit): Promise<void> {
+		const { standby, log } = this.context;
+		await process.starting;
+		this.oom?.look();
+		await process.stdio?.drain();
+		this.context.publish(
+			this.id,
+			reportOf(entry, () => this.context.acknowledge(entry.seq)),
+		);
+		process.reported(exit);
+		try {
+			await process.stdio?.release();
+			standby.releaseStdio(this.id, process.execId);
+		} catch (reason) {
+			log("warning", "stdio not released", { id: this.id, execId: process.execId, reason: reasonOf(reason) });
+		}
+	}
+
+	/** The kernel has killed a process of the container for lack of memory: durable, and reported once. */
+	ranOutOfMemory(): void {
+		const fact: Fact = { kind: "oom", namespace: this.context.namespace, containerId: this.id, at: now() };
+		for (const entry of this.context.record([fact]))
+			this.context.publish(
+				this.id,
+				reportOf(entry, () => this.context.acknowledge(entry.seq)),
+			);
+		this.save();
+	}
+
+	/** One process by its pidfd, or all of the container's control group. */
+	async kill(execId: string, signal: number, all: boolean): Promise<void> {
+		const process = this.process(execId);
+		if (all && this.killAll(signal) > 0) return;
+		process.signal(signal);
+		// A frozen process dies when it is thawed; whoever kills a paused container wants it dead.
+		if (signal === 9 && this.init.status === "paused") await this.#runtime(["resume", this.id], undefined);
+	}
+
+	/** How many got the signal. */
+	killAll(signal: number): number {
+		let reached = 0;
+		for (const pid of this.cgroup?.pids() ?? [])
+			try {
+				this.context.kernel.kill(pid, signal);
+				reached++;
+			} catch (reason) {
+				if (!failedWith(reason, "ESRCH")) throw reason;
+			}
+		return reached;
+	}
+
+	pause(timeoutMs: number | undefined): Promise<void> {
+		return this.take(async () => {
+			this.init.move("pausing");
+			try {
+				await this.#runtime(["pause", this.id], timeoutMs);
+			} catch (reason) {
+				if (this.init.exit === undefined) this.init.move("running");
+				throw reason;
+			}
+			if (this.init.exit === undefined) this.init.move("paused");
+			this.publish("TaskPaused", { containerId: this.id });
+			this.save();
+		});
+	}
+
+	resume(timeoutMs: number | undefined): Promise<void> {
+		return this.take(async () => {
+			if (this.init.status !== "paused") throw this.init.refusal("running");
+			await this.#runtime(["resume", this.id], timeoutMs);
+			if (this.init.exit === undefined) this.init.move("running");
+			this.publish("TaskResumed", { containerId: this.id });
+			this.save();
+		});
+	}
+
+	/** `resources` is the JSON text of an OCI LinuxResources. */
+	update(resources: Uint8Array, timeoutMs: number | undefined): Promise<void> {
+		return this.take(async () => {
+			if (this.init.exit !== undefined)
+				throw new DaemonError("FailedPrecondition", this.identity, "cannot be updated while it is stopped");
+			const file = join(this.bundle, ".resources.json");
+			writeFileSync(file, resources, { mode: 0o600 });
+			try {
+				await this.#runtime(["update", "--resources", file, this.id], timeoutMs);
+			} finally {
+				rmSync(file, { force: true });
+			}
+		});
+	}
+
+	/** Dumps the container with criu; `options` are the runtime's. */
+	checkpoint(path: string, options: readonly string[], timeoutMs: number | undefined): Promise<void> {
+		return this.take(async () => {
+			if (this.init.status !== "running" && this.init.status !== "paused")
+				throw new DaemonError(
+					"FailedPrecondition",
+					this.identity,
+					`cannot be checkpointed while it is ${this.init.status}`,
+				);
+			await this.#runtime(["checkpoint", ...options, this.id], timeoutMs);
+			this.publish("TaskCheckpointed", { containerId: this.id, checkpoint: path });
+		});
+	}
+
+	/** Has the OCI runtime forget the container, killing what is left of it. */
+	async discard(timeoutMs?: number): Promise<void> {
+		try {
+			await this.#runtime(["delete", "--force", this.id], timeoutMs);
+		} catch (reason) {
+			if (!(reason instanceof DaemonError && reason.code === "NotFound")) throw reason;
+		}
+	}
+
+	removeProcessFiles(execId: string): void {
+		rmSync(this.#processFile(execId), { force: true });
+		rmSync(join(this.bundle, `${execId === "" ? "init" : execId}.pid`), { force: true });
+	}
+}
+
+export const execIdentity = ({ namespace, id }: ObjectIdentity, execId: string): ObjectIdentity => ({
+	kind: execId === "" ? "task" : "exec",
+	...(namespace === undefined ? {} : { namespace }),
+	id: execId === "" ? id : `${id}/${execId}`,
+});
+
+function parseProcess(spec: Uint8Array, identity: ObjectIdentity): object {
+	try {
+		const parsed = parseExactly(Buffer.from(spec).toString("utf8"));
+		if (typeof parsed === "object" && parsed !== null) return parsed;
+	} catch (reason) {
+		throw new DaemonError("InvalidArgument", identity, "the spec is not an OCI process", { cause: reason });
+	}
+	throw new DaemonError("InvalidArgument", identity, "the spec is not an OCI process");
+}

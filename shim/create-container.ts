@@ -1,0 +1,157 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DaemonError } from "../src/errors/daemon-error.ts";
+import type { CreateTaskRequest } from "../src/gen/containerd/runtime/task/v2/shim.ts";
+import { Options } from "../src/gen/containerd/types/runc/options/oci.ts";
+import type { Any } from "../src/gen/google/protobuf/any.ts";
+import { mountAll, unmountAll } from "../src/sys/mounts.ts";
+import { failedWith } from "../src/sys/sys-error.ts";
+import { Cgroup } from "./cgroup.ts";
+import { Container, type ContainerContext } from "./container.ts";
+import { type RuntimeRecord, removeRecord } from "./container-record.ts";
+import { parseExactly } from "./exact-json.ts";
+import { reasonOf } from "./log.ts";
+import { findExecutable, OciRuntime } from "./oci-runtime.ts";
+import { OomWatch } from "./oom.ts";
+import { ContainerProcess } from "./process.ts";
+
+/** The parts of an OCI spec that the shim looks at. */
+interface SpecPart {
+	readonly process?: { readonly oomScoreAdj?: number };
+	readonly linux?: { readonly namespaces?: readonly { readonly type: string; readonly path?: string }[] };
+}
+
+/**
+ * Mounts the root and has the OCI runtime create the container; its init waits before its program. `register` is called
+ * before there is a process: whoever creates must know the container when an exit comes early.
+ */
+export async function createContainer(
+	request: CreateTaskRequest,
+	context: ContainerContext,
+	timeoutMs: number | undefined,
+	register: (container: Container) => void,
+): Promise<Container> {
+	const { id, bundle, checkpoint } = request;
+	const identity = { kind: "task", namespace: context.namespace, id };
+	const spec = readSpec(bundle, identity);
+	const runtime = new OciRuntime(runtimeOf(request.options, context), context);
+	if (checkpoint !== "") requireCriu(identity);
+	const { stdin, stdout, stderr, terminal } = request;
+	const paths = { stdin, stdout, stderr, terminal };
+	const status = checkpoint === "" ? "created" : "restorable";
+	const init = new ContainerProcess(context.kernel, "", paths, status, identity);
+	const ownPidNamespace = spec.linux?.namespaces?.some(({ type, path }) => type === "pid" && !path) ?? false;
+	const container = new Container({ id, bundle, runtime, ownPidNamespace, checkpoint, init }, context);
+	clampOomScore(bundle, spec);
+	register(container);
+	return container.take(async () => {
+		try {
+			container.save();
+			if (request.rootfs.length > 0) {
+				mkdirSync(container.rootfs, { recursive: true, mode: 0o711 });
+				mountAll(context.kernel, request.rootfs, container.rootfs);
+			}
+			if (checkpoint === "") {
+				await container.make(init, createCommand(container), timeoutMs);
+				witness(container);
+			}
+			container.save();
+		} catch (reason) {
+			await undo(container);
+			throw DaemonError.from(reason, identity);
+		}
+		const io = { stdin, stdout, stderr, terminal };
+		container.publish("TaskCreate", { containerId: id, bundle, rootfs: request.rootfs, io, checkpoint, pid: init.pid });
+		return container;
+	});
+}
+
+function createCommand({ id, bundle, runtime: { record } }: Container): readonly string[] {
+	const noPivot = record.noPivotRoot ? ["--no-pivot"] : [];
+	const noKeyring = record.noNewKeyring ? ["--no-new-keyring"] : [];
+	return ["create", "--bundle", bundle, ...noPivot, ...noKeyring, id];
+}
+
+/** Finds the control group of a running init and watches its memory. */
+export function witness(container: Container): void {
+	try {
+		container.cgroup = Cgroup.ofProcess(container.init.pid);
+	} catch (reason) {
+		if (!failedWith(reason, "ENOENT", "ESRCH")) throw reason;
+		return; // it has ended already
+	}
+	container.oom = new OomWatch(container.context.kernel, container.cgroup, () => container.ranOutOfMemory());
+}
+
+/** Takes back what a failed creation has done; what cannot be taken back is logged and left to `delete`. */
+async function undo(container: Container): Promise<void> {
+	const { kernel, log, standby } = container.context;
+	container.leave();
+	const steps: readonly (() => unknown)[] = [
+		() => container.discard(),
+		() => container.oom?.close(),
+		() => container.init.stdio?.close(),
+		() => container.init.letGo(),
+		() => standby.releaseProcess(container.id, ""),
+		() => unmountAll(kernel, container.rootfs),
+		() => container.removeProcessFiles(""),
+		() => removeRecord(container.bundle),
+	];
+	for (const step of steps)
+		try {
+			await step();
+		} catch (reason) {
+			log("warning", "a failed creation is not wholly undone", { id: container.id, reason: reasonOf(reason) });
+		}
+}
+
+function readSpec(bundle: string, identity: { kind: string; id: string }): SpecPart {
+	try {
+		return parseExactly(readFileSync(join(bundle, "config.json"), "utf8")) as SpecPart;
+	} catch (reason) {
+		throw DaemonError.from(reason, { ...identity }, failedWith(reason, "ENOENT") ? "NotFound" : "InvalidArgument");
+	}
+}
+
+/** containerd.runc.v1.Options; those of other runtimes have no meaning here. */
+export function runtimeOptions(options: Any | undefined): Options {
+	const isRunc = options !== undefined && /(^|\/)containerd\.runc\.v1\.Options$/.test(options.typeUrl);
+	return Options.decode(isRunc ? options.value : new Uint8Array(0));
+}
+
+function runtimeOf(any: Any | undefined, context: ContainerContext): RuntimeRecord {
+	const options = runtimeOptions(any);
+	const name = options.binaryName === "" ? context.defaultRuntime : options.binaryName;
+	const file = name === undefined ? undefined : findExecutable(name);
+	if (file === undefined)
+		throw new DaemonError("FailedPrecondition", { kind: "OCI runtime", id: name ?? "crun, runc" }, "not installed");
+	return {
+		file,
+		root: join(options.root === "" ? context.runtimeRoot : options.root, context.namespace),
+		systemdCgroup: options.systemdCgroup,
+		noPivotRoot: options.noPivotRoot,
+		noNewKeyring: options.noNewKeyring,
+	};
+}
+
+/** Throws FailedPrecondition where there is no criu. */
+export function requireCriu(object: { kind: string; namespace?: string; id: string }): void {
+	if (findExecutable("criu") === undefined)
+		throw new DaemonError("FailedPrecondition", object, "checkpoint and restore need criu, which is not installed");
+}
+
+const CAP_SYS_RESOURCE = 1n << 24n;
+
+/**
+ * Without CAP_SYS_RESOURCE nobody may lower oom_score_adj below his own, and runc then fails with "can't get final
+ * child's PID from pipe": the value is raised to ours (containerd's restrict_oom_score_adj).
+ */
+function clampOomScore(bundle: string, spec: SpecPart): void {
+	const wanted = spec.process?.oomScoreAdj;
+	if (wanted === undefined || !existsSync("/proc/self/oom_score_adj")) return;
+	const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
+	const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+	if (wanted >= own || (BigInt(`0x${capabilities}`) & CAP_SYS_RESOURCE) !== 0n) return;
+	const clamped = { ...spec, process: { ...spec.process, oomScoreAdj: own } };
+	writeFileSync(join(bundle, "config.json"), JSON.stringify(clamped), { mode: 0o600 });
+}

@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How many containers share a process: a shard, a pod's, or one each. */
+export type Grouping = "shard" | "pod" | "container";
+
+/** What the daemon tells its shims, in the environment; every value has a default for other daemons. */
+export interface Settings {
+	/** TROUPE_SHIM_GROUPING. Default `shard`. */
+	readonly grouping: Grouping;
+	/** TROUPE_SHIM_SHARD_SIZE: tasks per shard. Default 64. */
+	readonly shardSize: number;
+	/** TROUPE_OCI_RUNTIME: name or path. Default: crun where it works, else runc. */
+	readonly runtime: string | undefined;
+	/** TROUPE_RUNTIME_TIMEOUT_MS: the longest that one operation of the OCI runtime may take. Default 120,000. */
+	readonly runtimeTimeoutMs: number;
+	/** TROUPE_OPEN_FILES, set by the launcher: the soft limit of open files that containers inherit. */
+	readonly openFiles: number | undefined;
+	/** TTRPC_ADDRESS, else the gRPC address with `.ttrpc`. */
+	readonly eventsAddress: string;
+}
+
+export function readSettings(environment: Environment, address: string): Settings {
+	const grouping = environment.TROUPE_SHIM_GROUPING;
+	return {
+		grouping: grouping === "pod" || grouping === "container" ? grouping : "shard",
+		shardSize: positive(environment.TROUPE_SHIM_SHARD_SIZE) ?? 64,
+		runtime: environment.TROUPE_OCI_RUNTIME || undefined,
+		runtimeTimeoutMs: positive(environment.TROUPE_RUNTIME_TIMEOUT_MS) ?? 120_000,
+		openFiles: positive(environment.TROUPE_OPEN_FILES),
+		eventsAddress: environment.TTRPC_ADDRESS || `${address}.ttrpc`,
+	};
+}
+
+const positive = (text: string | undefined): number | undefined =>
+	text !== undefined && /^[1-9]\d*$/.test(text) ? Number(text) : undefined;
+
+/** Where the shims of one daemon keep what they need. All of it is lost at a reboot, as the containers are. */
+export interface Places {
+	readonly state: string;
+	readonly sockets: string;
+	readonly log: string;
+	readonly lock: string;
+	readonly standbySocket: string;
+	/** Where the standby keeps terminals (descriptors) for shards. */
+	readonly terminalSocket: string;
+	readonly runtimeRoot: string;
+	journal(shard: string): string;
+	shardSocket(shard: string): string;
+}
+
+/**
+ * TROUPE_SHIM_STATE: a directory of the daemon's; default: one per daemon address below /run/troupe/shim.
+ * TROUPE_SHIM_SOCKETS: a directory with a short path, because a socket's path has at most 107 bytes; default
+ * /run/troupe/s. Socket names carry the state directory's digest, so that daemons may share it.
+ */
+export function placesOf(address: string, environment: Environment): Places {
+	const state = environment.TROUPE_SHIM_STATE || join("/run/troupe/shim", digest(address));
+	const sockets = environment.TROUPE_SHIM_SOCKETS || "/run/troupe/s";
+	const prefix = digest(state);
+	return {
+		state,
+		sockets,
+		log: join(state, "shim.log"),
+		lock: join(state, "standby.lock"),
+		standbySocket: join(sockets, `${prefix}-standby`),
+		terminalSocket: join(sockets, `${prefix}-terminals`),
+		runtimeRoot: join(state, "oci"),
+		journal: (shard) => join(state, "journal", `${shard}.jsonl`),
+		shardSocket: (shard) => join(sockets, `${prefix}-${shard}`),
+	};
+}
+
+const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);

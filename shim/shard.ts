@@ -1,0 +1,224 @@
+import { mkdirSync, openSync } from "node:fs";
+import { DaemonError } from "../src/errors/daemon-error.ts";
+import type { CreateTaskRequest } from "../src/gen/containerd/runtime/task/v2/shim.ts";
+import type { ChildExit } from "../src/sys/child-exit.ts";
+import type { Kernel } from "../src/sys/kernel.ts";
+import { adoptContainer } from "./adopt-container.ts";
+import type { Container, ContainerContext } from "./container.ts";
+import { createContainer } from "./create-container.ts";
+import { type Exit, processKey } from "./exit.ts";
+import { ExitJournal } from "./exit-journal.ts";
+import type { Log } from "./log.ts";
+import { defaultRuntime } from "./oci-runtime.ts";
+import type { ContainerProcess } from "./process.ts";
+import { Publisher } from "./publisher.ts";
+import { Reaper } from "./reaper.ts";
+import { reportOf } from "./reports.ts";
+import type { Places, Settings } from "./settings.ts";
+import { type ShardIdentity, StandbyLink } from "./standby-link.ts";
+import { now } from "./time.ts";
+
+export interface ShardOptions {
+	readonly identity: ShardIdentity;
+	readonly places: Places;
+	readonly settings: Settings;
+	readonly kernel: Kernel;
+	readonly log: Log;
+	/** Called when the last container is gone and the daemon has asked the shard to end. */
+	readonly onEnd: () => void;
+}
+
+const flushBeforeEndMs = 5_000;
+
+/** Up to a shard's worth of containers, all of one namespace; parent of their processes. */
+export class Shard {
+	readonly identity: ShardIdentity;
+	readonly standby: StandbyLink;
+	readonly reaper: Reaper;
+	readonly publisher: Publisher;
+	readonly context: ContainerContext;
+	readonly #containers = new Map<string, Container>();
+	readonly #creating = new Set<string>();
+	/** Running processes by pid: children of ours, not adopted ones. */
+	readonly #processes = new Map<number, readonly [Container, ContainerProcess]>();
+	readonly #journal: ExitJournal;
+	readonly #onEnd: () => void;
+
+	constructor({ identity, places, settings, kernel, log, onEnd }: ShardOptions) {
+		this.identity = identity;
+		this.#onEnd = onEnd;
+		mkdirSync(places.sockets, { recursive: true, mode: 0o711 });
+		this.#journal = new ExitJournal(places.journal(identity.shard));
+		this.publisher = new Publisher(settings.eventsAddress, log);
+		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log);
+		this.standby = new StandbyLink(identity, places, kernel, log, () => this.#holdings());
+		this.context = {
+			kernel,
+			log,
+			reaper: this.reaper,
+			nothing: openSync("/dev/null", "r+"),
+			environment: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
+			sockets: places.sockets,
+			...(settings.openFiles === undefined ? {} : { openFiles: settings.openFiles }),
+			timeoutMs: settings.runtimeTimeoutMs,
+			shard: identity.shard,
+			namespace: identity.namespace,
+			runtimeRoot: places.runtimeRoot,
+			defaultRuntime: settings.runtime ?? defaultRuntime(),
+			standby: {
+				hold: (container, process) => {
+					this.#processes.set(process.pid, [container, process]);
+					this.standby.hold(container, process);
+				},
+				keepTerminal: (...args) => this.standby.keepTerminal(...args),
+				savedTerminal: (...args) => this.standby.savedTerminal(...args),
+				releaseStdin: (...args) => this.standby.releaseStdin(...args),
+				releaseStdio: (...args) => this.standby.releaseStdio(...args),
+				releaseProcess: (...args) => this.standby.releaseProcess(...args),
+				adopt: (ids) => this.standby.adopt(ids),
+			},
+			record: (facts) => this.#journal.append(facts),
+			acknowledge: (seq) => this.#journal.acknowledge(seq),
+			publish: (containerId, report) => this.publisher.publish(containerId, report),
+		};
+	}
+
+	get containers(): readonly Container[] {
+		return [...this.#containers.values()];
+	}
+
+	find(id: string): Container | undefined {
+		return this.#containers.get(id);
+	}
+
+	container(id: string): Container {
+		const found = this.#containers.get(id);
+		if (found === undefined) throw new DaemonError("NotFound", this.#task(id), "not found");
+		return found;
+	}
+
+	/** A shard is one namespace's: a call for another has gone astray. */
+	requireNamespace(namespace: string | undefined, id: string): void {
+		if (namespace !== undefined && namespace !== this.identity.namespace)
+			throw new DaemonError("NotFound", { kind: "task", namespace, id }, "not in this shard's namespace");
+	}
+
+	async create(request: CreateTaskRequest, timeoutMs: number | undefined): Promise<Container> {
+		const { id } = request;
+		if (this.#containers.has(id) || this.#creating.has(id))
+			throw new DaemonError("AlreadyExists", this.#task(id), "already exists");
+		this.#creating.add(id);
+		try {
+			const container = await createContainer(request, this.context, timeoutMs, (made) => {
+				this.#containers.set(id, made);
+			});
+			return container;
+		} catch (reason) {
+			this.#containers.delete(id);
+			throw reason;
+		} finally {
+			this.#creating.delete(id);
+		}
+	}
+
+	forget(container: Container): void {
+		this.#containers.delete(container.id);
+		for (const [pid, [owner]] of this.#processes) if (owner === container) this.#processes.delete(pid);
+	}
+
+	/** Takes over the containers of a dead shard. The record in each bundle says all; the standby knows what has ended. */
+	async adopt(bundles: readonly { readonly containerId: string; readonly bundle: string }[]) {
+		const wanted = bundles.filter(({ containerId }) => !this.#containers.has(containerId));
+		const exits = await this.standby.adopt(wanted.map(({ containerId }) => containerId));
+		const known = new Map(exits.map((exit) => [processKey(exit.containerId, exit.execId), exit]));
+		return await Promise.all(
+			bundles.map(async ({ containerId, bundle }) => {
+				try {
+					const there = this.#containers.get(containerId);
+					const container =
+						there ?? (await adoptContainer(containerId, bundle, this.context, known, (it) => this.#exitSeen(it)));
+					this.#containers.set(containerId, container);
+					return { containerId, pid: container.init.pid, problem: "" };
+				} catch (reason) {
+					return { containerId, pid: 0, problem: DaemonError.from(reason, this.#task(containerId)).message };
+				}
+			}),
+		);
+	}
+
+	/** Exits of adopted processes, from whoever saw them first: the standby, or our own pidfds. */
+	exitsSeen(exits: readonly Exit[]): void {
+		for (const exit of exits) this.#exitSeen(exit);
+	}
+
+	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */
+	async shutdown(_now: boolean): Promise<void> {
+		const idle = () => this.#containers.size === 0 && this.#creating.size === 0;
+		if (!idle() || !(await this.standby.leave()) || !idle()) return;
+		const pending = await this.publisher.flush(flushBeforeEndMs);
+		this.standby.close();
+		await this.publisher.close();
+		if (pending === 0) this.#journal.remove();
+		else this.#journal.close(); // the standby finds it and goes on reporting
+		setImmediate(this.#onEnd);
+	}
+
+	/** Reports what a former process of this shard's name has left (a shard id is used once, so: nothing). */
+	resume(): void {
+		for (const entry of this.#journal.pending) {
+			const containerId = entry.fact.kind === "exit" ? entry.fact.exit.containerId : entry.fact.containerId;
+			this.publisher.publish(
+				containerId,
+				reportOf(entry, () => this.#journal.acknowledge(entry.seq)),
+			);
+		}
+	}
+
+	#holdings(): readonly (readonly [Container, ContainerProcess])[] {
+		return this.containers.flatMap((container) =>
+			container.processes.filter(({ pid }) => pid !== 0).map((process) => [container, process] as const),
+		);
+	}
+
+	/** Children of ours have ended: durable first, then everything else. Throws if the journal refuses. */
+	#record(children: readonly ChildExit[]): void {
+		const at = now();
+		const ended = children.flatMap(({ pid, status }) => {
+			const found = this.#processes.get(pid);
+			if (found === undefined) return [];
+			const [container, process] = found;
+			return [{ container, process, exit: exitOf(container, process, status, at) }];
+		});
+		this.#exited(ended);
+		for (const { pid } of children) this.#processes.delete(pid);
+	}
+
+	#exitSeen(exit: Exit): void {
+		const container = this.#containers.get(exit.containerId);
+		const process = container?.processes.find(({ execId, pid }) => execId === exit.execId && pid === exit.pid);
+		if (container === undefined || process === undefined || process.exit !== undefined) return;
+		this.#exited([{ container, process, exit }]);
+	}
+
+	#exited(ended: readonly { container: Container; process: ContainerProcess; exit: Exit }[]): void {
+		const { namespace } = this.identity;
+		const entries = this.#journal.append(ended.map(({ exit }) => ({ kind: "exit", namespace, exit })));
+		for (const [index, { container, process, exit }] of ended.entries()) {
+			const entry = entries[index];
+			if (entry !== undefined) container.exited(process, entry, exit);
+		}
+	}
+
+	#task(id: string) {
+		return { kind: "task", namespace: this.identity.namespace, id };
+	}
+}
+
+const exitOf = (container: Container, { execId, pid }: ContainerProcess, status: number, at: bigint): Exit => ({
+	containerId: container.id,
+	execId,
+	pid,
+	status,
+	at,
+	unknown: false,
+});

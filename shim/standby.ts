@@ -1,0 +1,313 @@
+import { mkdirSync, openSync, rmSync } from "node:fs";
+import { DaemonError } from "../src/errors/daemon-error.ts";
+import { type HoldRequest, type RegisterRequest, ShardDefinition } from "../src/gen/troupe/shim/v1/shim.ts";
+import type { ChildExit } from "../src/sys/child-exit.ts";
+import type { Kernel, Poll } from "../src/sys/kernel.ts";
+import { openPidfd } from "../src/sys/pidfd.ts";
+import { spawn } from "../src/sys/spawn.ts";
+import { listenUnix } from "../src/sys/unix-socket.ts";
+import { connect } from "../src/ttrpc/client.ts";
+import { type Exit, toWire } from "./exit.ts";
+import { type Entry, ExitJournal } from "./exit-journal.ts";
+import { type Log, reasonOf } from "./log.ts";
+import { Publisher } from "./publisher.ts";
+import { Reaper } from "./reaper.ts";
+import { reportOf } from "./reports.ts";
+import type { Places, Settings } from "./settings.ts";
+import { terminalKey } from "./standby-link.ts";
+import { TerminalStore } from "./terminal-store.ts";
+import { now } from "./time.ts";
+import { Witness } from "./witness.ts";
+
+export interface ShardOfStandby {
+	readonly id: string;
+	readonly namespace: string;
+	readonly group: string;
+	readonly address: string;
+	readonly pid: number;
+	readonly child: boolean;
+	/** Containers given to it that it does not hold yet, with the time. */
+	readonly assigned: Map<string, number>;
+	readonly pidfd: number;
+	readonly poll: Poll;
+	leaving: boolean;
+}
+
+export interface StandbyOptions {
+	readonly kernel: Kernel;
+	readonly places: Places;
+	readonly settings: Settings;
+	readonly log: Log;
+	/** Starts a shard process: the program and its words, without what names the shard. */
+	readonly shardCommand: { readonly file: string; readonly args: readonly string[] };
+}
+
+/** A container that was given a shard and never came has made room again after this time. */
+const assignmentMs = 60_000;
+const tellShardMs = 2_000;
+
+/**
+ * Parent of the shards and witness of what they leave behind. It runs no containers: what can crash it is little. When a
+ * shard dies its processes become children of the standby, which reaps and journals their exits, and reports them until
+ * another shard adopts the containers.
+ */
+export class Standby {
+	readonly shards = new Map<string, ShardOfStandby>();
+	readonly publisher: Publisher;
+	readonly reaper: Reaper;
+	readonly #witnesses = new Map<string, Witness>();
+	readonly #journal: ExitJournal;
+	readonly #terminals: TerminalStore;
+	readonly #options: StandbyOptions;
+	readonly #nothing: number;
+	readonly #logFile: number;
+	#shardNumber = 0;
+
+	constructor(options: StandbyOptions) {
+		const { kernel, places, settings, log } = options;
+		this.#options = options;
+		mkdirSync(places.sockets, { recursive: true, mode: 0o711 });
+		this.#nothing = openSync("/dev/null", "r+");
+		this.#logFile = openSync(places.log, "a", 0o600);
+		this.#journal = new ExitJournal(places.journal("standby"));
+		this.#terminals = new TerminalStore(kernel, places.terminalSocket, log);
+		this.publisher = new Publisher(settings.eventsAddress, log);
+		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log);
+		for (const entry of this.#journal.pending) this.#publish(entry); // of a standby that was killed
+	}
+
+	/** Orphans: their shard is dead and nobody has adopted them. */
+	get orphans(): readonly Witness[] {
+		return [...this.#witnesses.values()].filter(({ shard }) => !this.shards.has(shard));
+	}
+
+	get idle(): boolean {
+		return (
+			this.shards.size === 0 && this.publisher.pending === 0 && this.orphans.every(({ exit }) => exit !== undefined)
+		);
+	}
+
+	containersOf(shard: string): readonly string[] {
+		const held = [...this.#witnesses.values()].filter((witness) => witness.shard === shard && witness.execId === "");
+		return held.map(({ containerId }) => containerId);
+	}
+
+	/** A shard of the group with room, or a new one. */
+	shardFor(namespace: string, group: string, containerId: string, size: number, fresh: boolean): ShardOfStandby {
+		const fits = (shard: ShardOfStandby) =>
+			shard.namespace === namespace && shard.group === group && !shard.leaving && this.#load(shard) < size;
+		const shard = (fresh ? undefined : [...this.shards.values()].find(fits)) ?? this.#startShard(namespace, group);
+		if (containerId !== "") shard.assigned.set(containerId, Date.now());
+		return shard;
+	}
+
+	/** A shard says who it is and what it holds: when it starts, and when this standby is a new one. */
+	register(request: RegisterRequest): void {
+		const { shardId, namespace, group, address, pid } = request;
+		if (!this.shards.has(shardId)) this.#addShard(shardId, { namespace, group, address, pid, child: false });
+		for (const held of request.processes) this.hold(held);
+	}
+
+	hold(request: HoldRequest): void {
+		const key = terminalKey(request.namespace, request.containerId, request.execId);
+		if (request.execId === "") this.shards.get(request.shardId)?.assigned.delete(request.containerId);
+		const present = this.#witnesses.get(key);
+		if (present !== undefined && present.pid === request.pid) {
+			present.shard = request.shardId;
+			return;
+		}
+		present?.close();
+		const witness = new Witness(this.#options.kernel, request);
+		this.#witnesses.set(key, witness);
+		this.reaper.watch(witness.pid);
+	}
+
+	witness(namespace: string, containerId: string, execId: string): Witness | undefined {
+		return this.#witnesses.get(terminalKey(namespace, containerId, execId));
+	}
+
+	/** Lets go of a process. */
+	release(namespace: string, containerId: string, execId: string): void {
+		const key = terminalKey(namespace, containerId, execId);
+		const witness = this.#witnesses.get(key);
+		this.#terminals.drop(key);
+		if (witness === undefined) return;
+		witness.close();
+		this.reaper.unwatch(witness.pid);
+		this.#witnesses.delete(key);
+	}
+
+	/** Gives orphans to another shard. Answers with the exits that the standby has seen: it goes on reporting those. */
+	adopt(namespace: string, shard: string, containerIds: readonly string[]): readonly Exit[] {
+		const wanted = new Set(containerIds);
+		const adopted = [...this.#witnesses.values()].filter(
+			(witness) => witness.namespace === namespace && wanted.has(witness.containerId),
+		);
+		for (const witness of adopted) witness.shard = shard;
+		return adopted.flatMap(({ exit }) => exit ?? []);
+	}
+
+	/** Nobody waits for this container any more. */
+	forget(namespace: string, containerId: string): readonly Exit[] {
+		const held = [...this.#witnesses.values()].filter(
+			(witness) => witness.namespace === namespace && witness.containerId === containerId,
+		);
+		this.publisher.drop(lane(namespace, containerId));
+		for (const { execId } of held) this.release(namespace, containerId, execId);
+		return held.flatMap(({ exit }) => exit ?? []);
+	}
+
+	/** Refuses with FailedPrecondition if a container is on its way to the shard. */
+	leave(id: string): void {
+		const shard = this.shards.get(id);
+		if (shard === undefined) return;
+		this.#forgetStaleAssignments(shard);
+		if (shard.assigned.size > 0)
+			throw new DaemonError("FailedPrecondition", { kind: "shard", id }, "a container was just given to it");
+		shard.leaving = true;
+	}
+
+	async close(): Promise<void> {
+		for (const witness of this.#witnesses.values()) witness.close();
+		this.#terminals.close();
+		await this.publisher.close();
+		if (this.#journal.pending.length === 0) this.#journal.remove();
+		else this.#journal.close();
+	}
+
+	#load(shard: ShardOfStandby): number {
+		this.#forgetStaleAssignments(shard);
+		return new Set([...shard.assigned.keys(), ...this.containersOf(shard.id)]).size;
+	}
+
+	#forgetStaleAssignments({ assigned }: ShardOfStandby): void {
+		const old = Date.now() - assignmentMs;
+		for (const [containerId, since] of assigned) if (since < old) assigned.delete(containerId);
+	}
+
+	/** The socket listens before the shard runs: whoever is given the address can connect at once. */
+	#startShard(namespace: string, group: string): ShardOfStandby {
+		const { kernel, places, shardCommand, settings } = this.#options;
+		const id = `${Date.now().toString(36)}${(this.#shardNumber++).toString(36)}`;
+		const path = places.shardSocket(id);
+		rmSync(path, { force: true });
+		const listener = listenUnix(kernel, path);
+		try {
+			const words = ["-shard", id, "-namespace", namespace, "-group", group, "shard"];
+			const pid = spawn(kernel, {
+				file: shardCommand.file,
+				args: [...shardCommand.args, ...words],
+				environment: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
+				descriptors: [this.#nothing, this.#logFile, this.#logFile, listener],
+				directory: "/",
+				...(settings.openFiles === undefined ? {} : { openFiles: settings.openFiles }),
+			});
+			return this.#addShard(id, { namespace, group, address: `unix://${path}`, pid, child: true });
+		} finally {
+			kernel.close(listener);
+		}
+	}
+
+	#addShard(
+		id: string,
+		parts: Pick<ShardOfStandby, "namespace" | "group" | "address" | "pid" | "child">,
+	): ShardOfStandby {
+		const { kernel } = this.#options;
+		const pidfd = openPidfd(kernel, parts.pid);
+		if (pidfd === undefined) throw new DaemonError("Unavailable", { kind: "shard", id }, "has ended");
+		const poll = kernel.poll(pidfd, () => this.#shardEnded(shard));
+		const shard: ShardOfStandby = { id, ...parts, assigned: new Map(), pidfd, poll, leaving: false };
+		this.shards.set(id, shard);
+		return shard;
+	}
+
+	/** What it had not reported is ours to report; what it was parent of is our child now. */
+	#shardEnded(shard: ShardOfStandby): void {
+		const { kernel, places, log } = this.#options;
+		shard.poll.close();
+		kernel.close(shard.pidfd);
+		this.shards.delete(shard.id);
+		rmSync(shard.address.replace(/^unix:\/\//, ""), { force: true });
+		try {
+			this.#inherit(places.journal(shard.id));
+		} catch (reason) {
+			log("error", "the journal of a dead shard cannot be read", { shard: shard.id, reason: reasonOf(reason) });
+		}
+		const left = [...this.#witnesses.values()].filter((witness) => witness.shard === shard.id);
+		log(left.length > 0 ? "warning" : "info", "shard ended", { shard: shard.id, pid: shard.pid, left: left.length });
+		this.reaper.sweep();
+		for (const witness of left) if (witness.exit === undefined) witness.watch((exit) => this.#seen([[witness, exit]]));
+	}
+
+	#inherit(path: string): void {
+		const journal = new ExitJournal(path);
+		const entries = this.#journal.append(journal.pending.map(({ fact }) => fact));
+		for (const entry of entries) {
+			this.#publish(entry);
+			const { fact } = entry;
+			if (fact.kind !== "exit") continue;
+			const witness = this.witness(fact.namespace, fact.exit.containerId, fact.exit.execId);
+			if (witness?.pid === fact.exit.pid) {
+				witness.exit = fact.exit;
+				witness.releaseStdio();
+			}
+		}
+		journal.remove();
+	}
+
+	/** Children of ours have ended that were a shard's. */
+	#record(children: readonly ChildExit[]): void {
+		const at = now();
+		const byPid = new Map([...this.#witnesses.values()].map((witness) => [witness.pid, witness]));
+		this.#seen(
+			children.flatMap(({ pid, status }): (readonly [Witness, Exit])[] => {
+				const witness = byPid.get(pid);
+				if (witness === undefined) return [];
+				const { containerId, execId } = witness;
+				return [[witness, { containerId, execId, pid, status, at, unknown: false }]];
+			}),
+		);
+	}
+
+	/** Durable first. Then the shard that has adopted the process is told, or, without one, the daemon. */
+	#seen(exits: readonly (readonly [Witness, Exit])[]): void {
+		const fresh = exits.filter(([witness]) => witness.exit === undefined);
+		if (fresh.length === 0) return;
+		const facts = fresh.map(([{ namespace }, exit]) => ({ kind: "exit", namespace, exit }) as const);
+		const entries = this.#journal.append(facts);
+		for (const [index, [witness, exit]] of fresh.entries()) {
+			const entry = entries[index];
+			if (entry === undefined) continue;
+			witness.exit = exit;
+			const adopter = this.shards.get(witness.shard);
+			if (adopter === undefined) {
+				witness.releaseStdio();
+				this.#publish(entry);
+			} else void this.#tellShard(adopter, entry, exit);
+		}
+	}
+
+	async #tellShard(shard: ShardOfStandby, entry: Entry, exit: Exit): Promise<void> {
+		try {
+			const client = await connect(shard.address, { timeoutMs: tellShardMs });
+			try {
+				await client.service(ShardDefinition).exited({ exits: [toWire(exit)] }, { timeoutMs: tellShardMs });
+			} finally {
+				client.close();
+			}
+			this.#journal.acknowledge(entry.seq);
+		} catch (reason) {
+			this.#options.log("warning", "the adopting shard was not told of an exit", { reason: reasonOf(reason) });
+			this.#publish(entry);
+		}
+	}
+
+	#publish(entry: Entry): void {
+		const { fact } = entry;
+		const containerId = fact.kind === "exit" ? fact.exit.containerId : fact.containerId;
+		const report = reportOf(entry, () => this.#journal.acknowledge(entry.seq));
+		this.publisher.publish(lane(fact.namespace, containerId), report);
+	}
+}
+
+const lane = (namespace: string, containerId: string): string => `${namespace}/${containerId}`;

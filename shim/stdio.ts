@@ -1,0 +1,248 @@
+import { DaemonError } from "../src/errors/daemon-error.ts";
+import type { Kernel } from "../src/sys/kernel.ts";
+import { ConsoleSocket, resize } from "./console.ts";
+import type { StdioPaths } from "./container-record.ts";
+import { Copier } from "./copier.ts";
+import { isFifo, makeNonBlocking, openFifo, openFifoForReading, openLogFile, unreadBytes } from "./fifo.ts";
+import { type LoggerContext, LoggerProcess } from "./logger.ts";
+import { pause, within } from "./time.ts";
+
+export interface StdioContext extends LoggerContext {
+	/** A directory with a short path, for console sockets. */
+	readonly sockets: string;
+}
+
+export interface StdioOwner {
+	readonly containerId: string;
+	readonly namespace: string;
+}
+
+/** How long an exit waits for the copy of a terminal's last output. */
+const drainMs = 1_000;
+/** Between two looks whether somebody has read what waits in a FIFO after the exit. */
+const unreadLookMs = [5, 200] as const;
+
+/**
+ * The stdio of one process. FIFOs and log files are handed to the process itself: no byte is copied. Only a terminal is
+ * copied, between its master and the client's FIFOs. All descriptors are closed at the latest by `close`.
+ */
+export class Stdio {
+	readonly paths: StdioPaths;
+	/** What the OCI runtime gets as 0, 1 and 2. */
+	readonly descriptors: [number, number, number];
+	readonly #kernel: Kernel;
+	/** Closed when the process has its own copies. */
+	readonly #handed = new Set<number>();
+	/** Kept while the process lives: both ends of output FIFOs, the sink of a terminal's copy. */
+	readonly #outputs = new Set<number>();
+	readonly #copiers: Copier[] = [];
+	#stdin: number | undefined;
+	#stdinCopier: Copier | undefined;
+	#terminalOutput: number | undefined;
+	#console: ConsoleSocket | undefined;
+	#logger: LoggerProcess | undefined;
+	#master: number | undefined;
+	#size: { readonly width: number; readonly height: number } | undefined;
+	#closed = false;
+
+	private constructor(paths: StdioPaths, kernel: Kernel, nothing: number) {
+		this.paths = paths;
+		this.#kernel = kernel;
+		this.descriptors = [nothing, nothing, nothing];
+	}
+
+	/** Opens what the client named. Throws DaemonError with what could not be opened. */
+	static async open(paths: StdioPaths, owner: StdioOwner, context: StdioContext): Promise<Stdio> {
+		const stdio = new Stdio(paths, context.kernel, context.nothing);
+		try {
+			await stdio.#openOutputs(owner, context);
+			stdio.#openStdin(!paths.terminal);
+			if (paths.terminal) stdio.#console = new ConsoleSocket(context.kernel, context.sockets);
+			return stdio;
+		} catch (reason) {
+			await stdio.close();
+			throw DaemonError.from(reason, { kind: "stdio", namespace: owner.namespace, id: owner.containerId });
+		}
+	}
+
+	/** For a process that runs already: holds its FIFOs again, and copies its terminal if the master was saved. */
+	static adopt(paths: StdioPaths, master: number | undefined, context: StdioContext): Stdio {
+		const stdio = new Stdio(paths, context.kernel, context.nothing);
+		if (paths.terminal) {
+			if (isFifo(plain(paths.stdout))) stdio.#terminalOutput = stdio.#output(plain(paths.stdout), true);
+			else if (paths.stdout.startsWith("file:")) stdio.#terminalOutput = stdio.#logFile(new URL(paths.stdout));
+			stdio.#openStdin(false);
+			if (master !== undefined) stdio.#attach(master);
+			return stdio;
+		}
+		for (const path of new Set([plain(paths.stdout), plain(paths.stderr)]))
+			if (isFifo(path)) stdio.#output(path, false);
+		if (isFifo(plain(paths.stdin))) stdio.#stdin = openFifo(context.kernel, plain(paths.stdin), false);
+		return stdio;
+	}
+
+	/** Path for the OCI runtime's `--console-socket`. */
+	get consoleSocket(): string | undefined {
+		return this.#console?.path;
+	}
+
+	get master(): number | undefined {
+		return this.#master;
+	}
+
+	/** FIFOs that the standby keeps open too, so that a dead shard is no end of file. */
+	get fifos(): { readonly stdin: string; readonly stdout: string; readonly stderr: string } {
+		const [stdin, stdout, stderr] = [this.paths.stdin, this.paths.stdout, this.paths.stderr].map((path) =>
+			isFifo(plain(path)) ? plain(path) : "",
+		);
+		return { stdin: stdin ?? "", stdout: stdout ?? "", stderr: stderr ?? "" };
+	}
+
+	/** The OCI runtime has ended: the process has its descriptors, and a terminal's master has arrived. */
+	async handedOver(): Promise<void> {
+		for (const descriptor of this.#handed) this.#kernel.close(descriptor);
+		this.#handed.clear();
+		if (this.#console === undefined) return;
+		const master = await within(drainMs * 5, this.#console.master);
+		this.#console.close();
+		this.#console = undefined;
+		if (master === undefined) throw new DaemonError("DeadlineExceeded", { kind: "terminal", id: "" }, "none arrived");
+		this.#attach(master);
+	}
+
+	/** Before the terminal has arrived the size is kept for it. Without a terminal nothing happens, as in containerd. */
+	resize(width: number, height: number): void {
+		this.#size = { width, height };
+		if (this.#master !== undefined) resize(this.#kernel, this.#master, width, height);
+	}
+
+	/** Lets go of stdin: the process reads an end of file once every client has closed too. */
+	closeStdin(): void {
+		this.#stdinCopier?.close();
+		this.#stdinCopier = undefined;
+		if (this.#stdin !== undefined) this.#kernel.close(this.#stdin);
+		this.#stdin = undefined;
+	}
+
+	/** After the exit: waits, not for ever, until a terminal's last output is copied. FIFOs need no copy. */
+	async drain(): Promise<void> {
+		this.closeStdin();
+		if (this.#master !== undefined && this.#terminalOutput !== undefined)
+			await within(drainMs, Promise.all(this.#copiers.map((copier) => copier.ended)));
+	}
+
+	/**
+	 * After the exit: closes each output once its reader has taken everything, so that a reader that comes back finds the
+	 * tail. Resolves when all are closed; `close` ends the waiting.
+	 */
+	async release(): Promise<void> {
+		let wait: number = unreadLookMs[0];
+		await Promise.race([Promise.all(this.#copiers.map((copier) => copier.ended)), this.#whenClosed.promise]);
+		while (!this.#closed && [...this.#outputs].some((descriptor) => this.#unread(descriptor))) {
+			await pause(wait);
+			wait = Math.min(wait * 2, unreadLookMs[1]);
+		}
+		if (!this.#closed) this.#closeDescriptors();
+	}
+
+	readonly #whenClosed = Promise.withResolvers<void>();
+
+	/** Closes everything, and waits (bounded) for a logger to end. */
+	async close(): Promise<void> {
+		this.#closed = true;
+		this.#whenClosed.resolve();
+		this.#closeDescriptors();
+		const logger = this.#logger;
+		this.#logger = undefined;
+		await logger?.finish();
+	}
+
+	#closeDescriptors(): void {
+		this.#console?.close();
+		this.closeStdin();
+		for (const copier of this.#copiers) copier.close();
+		const all = [...this.#handed, ...this.#outputs, ...(this.#master === undefined ? [] : [this.#master])];
+		for (const descriptor of new Set(all)) this.#kernel.close(descriptor);
+		this.#handed.clear();
+		this.#outputs.clear();
+		this.#master = undefined;
+	}
+
+	#unread(descriptor: number): boolean {
+		return this.#fifoOutputs.has(descriptor) && unreadBytes(this.#kernel, descriptor) > 0;
+	}
+
+	readonly #fifoOutputs = new Set<number>();
+
+	async #openOutputs(owner: StdioOwner, context: StdioContext): Promise<void> {
+		const { stdout, stderr, terminal } = this.paths;
+		const scheme = schemeOf(stdout);
+		if (scheme === "binary" || scheme === "binary-v2") {
+			const logger = await LoggerProcess.start(new URL(stdout), owner.containerId, owner.namespace, context);
+			this.#logger = logger;
+			if (terminal) {
+				context.kernel.close(logger.stderr);
+				this.#outputs.add(logger.stdout);
+				makeNonBlocking(context.kernel, logger.stdout);
+				this.#terminalOutput = logger.stdout;
+			} else {
+				this.#handed.add(logger.stdout).add(logger.stderr);
+				this.descriptors[1] = logger.stdout;
+				this.descriptors[2] = logger.stderr;
+			}
+		} else if (scheme === "file") {
+			const file = this.#logFile(new URL(stdout));
+			if (terminal) this.#terminalOutput = file;
+			else this.descriptors[1] = this.descriptors[2] = file;
+		} else if (scheme === "fifo") {
+			if (stdout !== "" && terminal) this.#terminalOutput = this.#output(plain(stdout), true);
+			else if (stdout !== "") this.descriptors[1] = this.#output(plain(stdout), false);
+			if (stderr !== "" && !terminal)
+				this.descriptors[2] = stderr === stdout ? this.descriptors[1] : this.#output(plain(stderr), false);
+		} else
+			throw new DaemonError(
+				"InvalidArgument",
+				{ kind: "stdio", id: stdout },
+				`unknown scheme ${JSON.stringify(scheme)}`,
+			);
+	}
+
+	#output(path: string, nonBlocking: boolean): number {
+		const fifo = isFifo(path);
+		const descriptor = fifo ? openFifo(this.#kernel, path, nonBlocking) : openLogFile(this.#kernel, path);
+		this.#outputs.add(descriptor);
+		if (fifo) this.#fifoOutputs.add(descriptor);
+		return descriptor;
+	}
+
+	#logFile(uri: URL): number {
+		const descriptor = openLogFile(this.#kernel, decodeURIComponent(uri.pathname));
+		this.#outputs.add(descriptor);
+		return descriptor;
+	}
+
+	#openStdin(handOver: boolean): void {
+		const path = plain(this.paths.stdin);
+		if (path === "") return;
+		this.#stdin = openFifo(this.#kernel, path, !handOver);
+		if (!handOver) return;
+		const reading = openFifoForReading(this.#kernel, path);
+		this.#handed.add(reading);
+		this.descriptors[0] = reading;
+	}
+
+	#attach(master: number): void {
+		this.#master = master;
+		makeNonBlocking(this.#kernel, master);
+		if (this.#size !== undefined) resize(this.#kernel, master, this.#size.width, this.#size.height);
+		this.#copiers.push(new Copier(this.#kernel, master, this.#terminalOutput));
+		if (this.#stdin !== undefined) this.#stdinCopier = new Copier(this.#kernel, this.#stdin, master);
+	}
+}
+
+function schemeOf(uri: string): string {
+	return /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1] ?? "fifo";
+}
+
+/** A FIFO's path: no scheme, or `fifo://`. */
+const plain = (uri: string): string => (uri.startsWith("fifo://") ? uri.slice("fifo://".length) : uri);
