@@ -4,11 +4,11 @@ import type { ErrorCode } from "../../src/errors/error-code.ts";
 import type { Value } from "../../src/metadata/store/store.ts";
 import type { AnyActorLogic, Order, Step } from "./actor-logic.ts";
 import type { ActorRef, AskOptions } from "./actor-ref.ts";
-import { type Asked, AskedRequest, type GoneReason } from "./ask.ts";
+import type { AskedRequest } from "./ask.ts";
 import type { ActorChildSpec, Shutdown } from "./child-spec.ts";
 import { Chronicle } from "./chronicle.ts";
-import { ClosedDoor } from "./closed-door.ts";
 import { type Deadline, type DeadlinePlan, Deadlines } from "./deadlines.ts";
+import { FrontDoor, type Resident } from "./front-door.ts";
 import { Incarnation } from "./incarnation.ts";
 import type { ActorInspection, ActorStatus, WaitingMessage } from "./inspection.ts";
 import { type Envelope, Mailbox } from "./mailbox.ts";
@@ -34,11 +34,12 @@ interface Cause {
  * A name, a mailbox and the actor that presently lives in it. docs/actor-semantics.md is the contract. One message at a
  * time: the actor is idle, or in a step (synchronous), or its step is on the way to the disk.
  */
-export class Actor implements Node, ActorRef, Asked {
+export class Actor implements Node, ActorRef, Resident {
 	readonly path: string;
 	readonly #runtime: Runtime;
 	readonly #onEnded: NodeEnded;
 	readonly #mailbox: Mailbox;
+	readonly #door: FrontDoor;
 	readonly #deadlines: Deadlines;
 	readonly #chronicle: Chronicle;
 	#spec: ActorChildSpec;
@@ -51,7 +52,6 @@ export class Actor implements Node, ActorRef, Asked {
 	#commit: Promise<void> | undefined;
 	#scheduled = false;
 	#cancelPause: (() => void) | undefined;
-	#closedDoor: ClosedDoor | undefined;
 	/** A commit that settled after its incarnation was cut off had reached a final state. */
 	#endedUnseen = false;
 
@@ -62,6 +62,7 @@ export class Actor implements Node, ActorRef, Asked {
 		this.#spec = spec;
 		this.#onEnded = onEnded;
 		this.#mailbox = new Mailbox(mailbox, stash);
+		this.#door = new FrontDoor(runtime, this.#mailbox, this);
 		this.#chronicle = new Chronicle(runtime.clock);
 		this.#deadlines = new Deadlines(runtime.clock, (deadline) => this.#deadlinePassed(deadline));
 	}
@@ -86,86 +87,27 @@ export class Actor implements Node, ActorRef, Asked {
 	// ---- senders
 
 	ask(message: Message, options: AskOptions): Promise<Value> {
-		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFull);
-		if (refusal !== undefined) return Promise.reject(refusal);
-		if (options.signal?.aborted === true)
-			return Promise.reject(
-				this.#error("Canceled", `${message.type} was cancelled by its caller`, options.signal.reason),
-			);
-		const request = new AskedRequest(message, this.#runtime.nextRequestId(), options, this, this.#runtime.clock);
-		this.#mailbox.user.push(request);
-		this.#wake();
-		return request.promise;
+		return this.#door.ask(message, options);
 	}
 
 	tell(message: Message): Promise<void> {
-		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFull) ?? this.#refusalOfKiller(message);
-		const acknowledge = Promise.withResolvers<void>();
-		acknowledge.promise.catch(() => undefined); // ignoring it is safe: whoever must repeat the fact awaits it
-		if (refusal !== undefined) acknowledge.reject(refusal);
-		else {
-			this.#mailbox.user.push({ lane: "fact", message, since: this.#runtime.clock.now(), acknowledge });
-			this.#wake();
-		}
-		return acknowledge.promise;
+		return this.#door.tell(message);
 	}
 
-	#answerToSelf(message: Message): void {
-		const refusal = this.#refusalAtTheDoor(message, this.#mailbox.isFullForAnswers);
-		if (refusal !== undefined) {
-			if (!this.#isGone) this.#deadLetter(message, refusal.problem);
-			return;
-		}
-		this.#mailbox.user.push({ lane: "fact", message, since: this.#runtime.clock.now() });
-		this.#wake();
-	}
-
-	get #isGone(): boolean {
-		return this.#phase === "ended" || this.#phase === "stopped" || this.#closing;
-	}
-
-	#refusalAtTheDoor(message: Message, full: boolean): DaemonError | undefined {
-		if (message.type.startsWith("xstate.") || message.type === "*")
-			return this.#error("InvalidArgument", `a message may not have the type "${message.type}"`);
-		if (this.#isGone) {
-			const [code, problem] = this.#goneInWords();
-			this.#deadLetter(message, problem);
-			return this.#error(code, problem);
-		}
-		if (!full) return undefined;
-		this.#runtime.counters.overflows++;
-		return this.#error("ResourceExhausted", `its mailbox is full, ${this.stateInWords()}`);
-	}
-
-	#refusalOfKiller(message: Message): DaemonError | undefined {
-		const ms = this.#closedDoor?.keepsOut(message) ?? 0;
-		if (ms === 0) return undefined;
-		return this.#error(
-			"FailedPrecondition",
-			`${message.type} crashed it before; kept out for another ${Math.ceil(ms)} ms`,
-		);
-	}
-
-	#goneInWords(): readonly [ErrorCode, string] {
-		return this.#phase === "ended" ? ["NotFound", "has ended"] : ["Unavailable", "is being stopped"];
+	/** Messages that come while it is in backoff wait for its successor. */
+	get gone(): readonly [ErrorCode, string] | undefined {
+		if (this.#phase === "ended") return ["NotFound", "has ended"];
+		return this.#phase === "stopped" || this.#closing ? ["Unavailable", "is being stopped"] : undefined;
 	}
 
 	stateInWords(): string {
 		return `in state ${stateInWords(this.#state)}`;
 	}
 
-	askerGone(request: AskedRequest, reason: GoneReason): void {
-		if (this.#mailbox.open.delete(request.id)) {
-			const message = { type: "request.cancelled", request: request.id, reason };
-			this.#mailbox.system.push({ lane: "system", message, since: this.#runtime.clock.now() });
-			this.#wake();
-		} else this.#mailbox.withdraw(request);
-	}
-
 	#deadlinePassed(deadline: Deadline): void {
 		const message = { type: "deadline.passed", name: deadline.name };
 		this.#mailbox.user.push({ lane: "deadline", message, since: this.#runtime.clock.now(), deadline });
-		this.#wake();
+		this.wake();
 	}
 
 	// ---- one message at a time
@@ -179,7 +121,7 @@ export class Actor implements Node, ActorRef, Asked {
 		);
 	}
 
-	#wake(): void {
+	wake(): void {
 		if (this.#scheduled || this.#mailbox.isEmpty || !this.#isIdle) return;
 		this.#scheduled = true;
 		this.#runtime.scheduler.schedule(this.#takeNext);
@@ -196,7 +138,7 @@ export class Actor implements Node, ActorRef, Asked {
 				this.#crash(error, { message: envelope.message, envelope });
 			}
 		});
-		this.#wake();
+		this.wake();
 	};
 
 	#take(envelope: Envelope): void {
@@ -209,7 +151,7 @@ export class Actor implements Node, ActorRef, Asked {
 			case "fact":
 				if (this.#logic.names(snapshot, type)) break;
 				envelope.acknowledge?.resolve();
-				this.#deadLetter(envelope.message, `not known ${this.stateInWords()}`);
+				this.deadLetter(envelope.message, `not known ${this.stateInWords()}`);
 				return;
 			case "deadline":
 				if (this.#deadlines.stands(envelope.deadline)) break;
@@ -328,7 +270,7 @@ export class Actor implements Node, ActorRef, Asked {
 			default:
 				this.#tryAgain(envelope);
 		}
-		this.#wake();
+		this.wake();
 	}
 
 	/** Nobody would repeat it. */
@@ -337,7 +279,7 @@ export class Actor implements Node, ActorRef, Asked {
 		if (this.#cancelPause !== undefined || this.#phase !== "running") return;
 		this.#cancelPause = this.#runtime.clock.after(pauseMs, () => {
 			this.#cancelPause = undefined;
-			this.#wake();
+			this.wake();
 		});
 	}
 
@@ -352,7 +294,7 @@ export class Actor implements Node, ActorRef, Asked {
 
 	#applyAndWake(step: Step, plan: DeadlinePlan, cause: Cause): void {
 		this.#chronicle.busy(() => this.#apply(step, plan, cause));
-		this.#wake();
+		this.wake();
 	}
 
 	/** Never throws: the step is a fact now, and what its effects throw is a crash of its own. */
@@ -413,7 +355,7 @@ export class Actor implements Node, ActorRef, Asked {
 	// ---- life
 
 	async launch(): Promise<void> {
-		const incarnation = new Incarnation(this, this.identity, this.#runtime.clock, (fact) => this.#answerToSelf(fact));
+		const incarnation = new Incarnation(this, this.identity, this.#runtime.clock, (fact) => this.#door.answer(fact));
 		this.#incarnation = incarnation;
 		this.#phase = "starting";
 		this.#closing = false;
@@ -467,7 +409,7 @@ export class Actor implements Node, ActorRef, Asked {
 		this.#mailbox.system.prepend([{ lane: "system", message: { type: "restored" }, since }]);
 		this.#deadlines.apply(record.deadlines);
 		this.#phase = "running";
-		this.#wake();
+		this.wake();
 	}
 
 	async halt(shutdown: Shutdown, purpose: StopPurpose): Promise<void> {
@@ -488,7 +430,7 @@ export class Actor implements Node, ActorRef, Asked {
 		}
 		this.#closing = false;
 		this.#phase = forGood ? "stopped" : "backoff";
-		if (forGood) this.#refuseAll("stopped");
+		if (forGood) this.#refuseAll();
 		else this.#keepForSuccessor();
 	}
 
@@ -506,14 +448,14 @@ export class Actor implements Node, ActorRef, Asked {
 	retire(): void {
 		this.#close();
 		this.#phase = "ended";
-		this.#refuseAll("ended");
+		this.#refuseAll();
 	}
 
 	/** Reached a final state. */
 	#end(): void {
 		this.#close();
 		this.#phase = "ended";
-		this.#refuseAll("ended");
+		this.#refuseAll();
 		this.#onEnded({ kind: "normal" });
 	}
 
@@ -525,13 +467,12 @@ export class Actor implements Node, ActorRef, Asked {
 		this.#close();
 		const problem = this.#noteCrash(error, message);
 		if (envelope !== undefined && (fact === "unacknowledged" || envelope.lane === "request"))
-			this.#deadLetter(envelope.message, problem.problem);
+			this.deadLetter(envelope.message, problem.problem);
 		if (envelope?.lane === "request") {
 			this.#mailbox.open.delete(envelope.id);
 			envelope.refuse(problem);
 		} else if (envelope?.lane === "fact" && envelope.acknowledge !== undefined && fact === "unacknowledged") {
-			this.#closedDoor ??= new ClosedDoor(this.#runtime.clock);
-			this.#closedDoor.close(envelope.message);
+			this.#door.keepOut(envelope.message);
 			envelope.acknowledge.reject(this.#error("Aborted", problem.problem, error));
 		}
 		if (this.#phase === "stopping") return;
@@ -571,13 +512,13 @@ export class Actor implements Node, ActorRef, Asked {
 		this.#mailbox.refuseOpen(({ message }) => this.#error("Aborted", `${what} without an answer to ${message.type}`));
 	}
 
-	#refuseAll(what: "ended" | "stopped"): void {
-		const [code, problem] = this.#goneInWords();
-		this.#mailbox.refuseWaiting(this.#error(code, problem), (message) => this.#deadLetter(message, problem));
-		this.#refuseOpen(what === "ended" ? "ended" : "was stopped");
+	#refuseAll(): void {
+		const [code, problem] = this.gone ?? ["Unavailable", "is being stopped"];
+		this.#mailbox.refuseWaiting(this.#error(code, problem), (message) => this.deadLetter(message, problem));
+		this.#refuseOpen(this.#phase === "ended" ? "ended" : "was stopped");
 	}
 
-	#deadLetter(message: Message, reason: string): void {
+	deadLetter(message: Message, reason: string): void {
 		const { transitions } = this.#chronicle;
 		const letter = { time: this.#runtime.clock.now(), path: this.path, message, reason, transitions };
 		this.#runtime.deadLetters.keep(letter);
