@@ -13,13 +13,15 @@ import {
 } from "./walk.test-fixture.ts";
 
 const input = {
-	kind: "shared",
+	kind: "shard",
 	namespace: "default",
 	shim: "shard-1",
 	runtime: "io.containerd.troupe.v2",
 	address: "",
 	pid: 0,
 	bundle: "",
+	group: "",
+	options: new Uint8Array(),
 };
 const messages: readonly Message[] = [
 	{ type: "connect", request: "new" },

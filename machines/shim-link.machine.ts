@@ -2,18 +2,22 @@ import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
 
 export interface ShimLinkInput {
-	/** `shared`: a shard of our own, heirs are found by the standby. `binary`: any shim v2 binary, buried by its `delete`. */
-	readonly kind: "shared" | "standby" | "binary";
+	/** `shard`: one of our own, whose containers live on with an heir. `binary`: any shim v2 binary, buried by its `delete`. */
+	readonly kind: "shard" | "binary";
 	readonly namespace: string;
-	/** Shard id, `standby`, or the id of the container (group) that a binary's shim was started for. */
+	/** Shard id, or the id of the container that a binary's shim was started for. */
 	readonly shim: string;
+	/** Containers of one group share shards; empty for the namespace's common ones. */
+	readonly group: string;
 	/** Runtime name or path of the binary. */
 	readonly runtime: string;
 	/** Where it listens, if it runs already: `unix:///…`. Empty: it must be started. */
 	readonly address: string;
 	readonly pid: number;
-	/** Working directory of the start: the bundle for which it is started; empty for a shim of our own. */
+	/** Working directory of the start: the bundle for which it is started; empty for a shard. */
 	readonly bundle: string;
+	/** Options of the runtime: a protobuf Any for the shim's `start`. */
+	readonly options: Uint8Array;
 }
 
 export interface ShimLinkContext extends ShimLinkInput {
@@ -105,7 +109,7 @@ const orders = setup({
 	},
 	actions: {
 		...kernelEffects,
-		/** Runs the shim's `start`, or asks the standby for it. `shim.booted` or `boot.failed`. */
+		/** Runs the shim's `start`. `shim.booted` or `boot.failed`. */
 		bootShim: effect(),
 		/** `link.up` or `link.failed`; later, once, `link.down`. */
 		connectShim: effect<{ address: string }>(),

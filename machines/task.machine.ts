@@ -127,6 +127,7 @@ export const taskMachine = setup({
 		isKnownExit: ({ context }, { pid, known }: { pid: number; known: boolean }) => known && pid === context.pid,
 		endedEarly: ({ context }) => context.early.some(({ pid }) => pid === context.pid),
 		hasWitness: ({ context }) => context.witnessed !== undefined,
+		isElsewhere: ({ context }, { shim }: { shim: string }) => shim !== context.shim,
 		hasStarted: ({ context }) => context.started,
 		isNewOom: ({ context }, { at }: { at: bigint }) => context.pid !== 0 && at > context.oomAt,
 	},
@@ -191,7 +192,10 @@ export const taskMachine = setup({
 			{},
 		],
 		"shim.lost": {},
-		"shim.adopted": { actions: noteShim },
+		"shim.adopted": [
+			{ guard: { type: "isElsewhere", params: ({ event }) => event }, actions: noteShim },
+			{}, // the same shim, reached again
+		],
 		"shim.buried": {},
 		"call.answered": { actions: { type: "reply", params: ({ event }) => ({ request: event.call }) } },
 		"call.refused": {

@@ -1,0 +1,29 @@
+import { constants } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { Socket } from "node:net";
+import { createInterface } from "node:readline";
+
+/**
+ * The FIFO `log` of a bundle, which a shim opens for writing at its start and waits until somebody reads (containerd's
+ * runtime/v2/shim_unix.go). Opened for reading and writing: it neither blocks nor ends when the shim does.
+ */
+export async function readShimLog(
+	path: string,
+	mkfifo: (path: string) => void,
+	line: (text: string) => void,
+): Promise<{ close(): void }> {
+	await rm(path, { force: true });
+	mkfifo(path);
+	const file = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
+	// The socket owns the descriptor from here on; the handle must not close it a second time.
+	const pipe = new Socket({ fd: file.fd, readable: true, writable: false });
+	pipe.on("error", () => pipe.destroy());
+	const lines = createInterface({ input: pipe, crlfDelay: Number.POSITIVE_INFINITY });
+	lines.on("line", (text) => line(text.slice(0, 4_096)));
+	return {
+		close: () => {
+			lines.close();
+			pipe.destroy();
+		},
+	};
+}

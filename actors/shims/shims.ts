@@ -1,0 +1,324 @@
+import type { ShimFact } from "../../machines/process-facts.ts";
+import { type ShimLinkContext, type ShimLinkInput, shimLinkLimits } from "../../machines/shim-link.machine.ts";
+import { DaemonError } from "../../src/errors/daemon-error.ts";
+import { Any } from "../../src/gen/google/protobuf/any.ts";
+import type { Reader } from "../../src/metadata/store/store.ts";
+import { child, restoredChild, supervisorChild } from "../kernel/child-spec.ts";
+import type { System } from "../kernel/system.ts";
+import { type ShimLinkWorld, shimLinkActor } from "../shim-link/shim-link.actor.ts";
+import type { AnyValue, TaskIdentity } from "../task-manager/tasks.ts";
+import type { BuriedTask } from "./shim-binary.ts";
+import type { ShimClient, ShimConnection } from "./shim-connection.ts";
+import type { Shard, Standby } from "./standby.ts";
+
+/** Who lives in the shims, as the task-manager knows it. */
+export interface Residents {
+	of(namespace: string, shim: string): readonly { readonly id: string; readonly bundle: string }[];
+	/** Tells a container's task and its execs. Resolves when it is durable. */
+	tell(task: TaskIdentity, fact: ShimFact): Promise<void>;
+}
+
+/** A container that needs a shim. */
+export interface ShimSeeker extends TaskIdentity {
+	readonly runtime: string;
+	readonly options?: AnyValue | undefined;
+	readonly bundle: string;
+	/** The bundle's files are there: a binary is not started before. */
+	readonly bundleReady: Promise<void>;
+	/** CRI sandbox; empty for none. */
+	readonly sandboxId: string;
+	readonly signal: AbortSignal;
+}
+
+/** Which containers share one of our own shims: up to a shard's size, a pod's, or each its own. */
+export type Grouping = "shard" | "pod" | "container";
+
+export interface ShimsOptions {
+	readonly system: System;
+	readonly residents: Residents;
+	readonly standby: Standby;
+	/** Runtime names that our own shards serve. */
+	readonly ownRuntimes: ReadonlySet<string>;
+	readonly grouping: Grouping;
+	/** Tasks per shard. */
+	readonly shardSize: number;
+	/** Milliseconds that a shard without containers is kept for the next one. */
+	readonly idleMs: number;
+	readonly connect: (address: string, timeoutMs: number) => Promise<ShimClient>;
+	/** Starts a foreign shim; answers where it listens. */
+	readonly startBinary: (
+		link: Pick<ShimLinkContext, "namespace" | "shim" | "runtime" | "bundle" | "options">,
+		signal: AbortSignal,
+	) => Promise<{ readonly version: number; readonly address: string }>;
+	/** Has a foreign shim's binary remove what its dead process has left. */
+	readonly deleteBinary: (
+		link: Pick<ShimLinkContext, "namespace" | "shim" | "runtime" | "bundle">,
+		signal: AbortSignal,
+	) => Promise<BuriedTask>;
+	/** Milliseconds since 1970. */
+	readonly now: () => number;
+	readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
+}
+
+const flushMs = 2_000;
+const adoptMs = 20_000;
+/** Links that ended between being found and being asked. */
+const tries = 3;
+
+/** All shims: finds or starts one for a container, and gives what calls it. A supervisor `/shims` with an actor for each. */
+export class Shims {
+	readonly #options: ShimsOptions;
+	readonly #connections = new Map<string, ShimConnection>();
+	readonly #logic: ReturnType<typeof shimLinkActor>;
+	/** What each link was started with. */
+	readonly #links = new Map<string, ShimLinkInput>();
+	/** Ends the wait of a shim that nothing lives in. */
+	readonly #idle = new Map<string, () => void>();
+
+	private constructor(options: ShimsOptions) {
+		this.#options = options;
+		const world: ShimLinkWorld = {
+			connect: options.connect,
+			boot: options.startBinary,
+			connected: (link, connection) => this.#connected(link, connection),
+			disconnected: (link) => void this.#connections.delete(idOf(link)),
+			lost: (link) => this.#lost(link),
+			settle: (link, signal) => this.#settle(link, signal),
+		};
+		this.#logic = shimLinkActor(world);
+	}
+
+	/** Starts the supervisor with the links that an earlier daemon has left. Connecting goes on in the background. */
+	static async start(options: ShimsOptions): Promise<Shims> {
+		const shims = new Shims(options);
+		await options.system.root.start(
+			supervisorChild({
+				id: "shims",
+				supervisor: {
+					strategy: "one_for_one",
+					intensity: 100,
+					periodMs: 10_000,
+					children: (reader) => shims.#restored(reader),
+				},
+			}),
+		);
+		return shims;
+	}
+
+	/** The shim in which a container is to be created, connected. Its name is for the container's record. */
+	async assign(seeker: ShimSeeker): Promise<{ readonly shim: string; readonly connection: ShimConnection }> {
+		const input = this.isOwn(seeker.runtime) ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
+		await this.#connect(input, seeker.signal);
+		return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
+	}
+
+	isOwn(runtime: string): boolean {
+		return this.#options.ownRuntimes.has(runtime);
+	}
+
+	/** Calls to a shim. Unavailable while there is no connection, NotFound if the shim is no more. */
+	connection(namespace: string, shim: string): ShimConnection {
+		const id = idOf({ namespace, shim });
+		const connection = this.#connections.get(id);
+		if (connection !== undefined) return connection;
+		const known = this.#supervisor.find(id) !== undefined;
+		throw new DaemonError(
+			known ? "Unavailable" : "NotFound",
+			{ kind: "shim", namespace, id: shim },
+			known ? "is not connected" : "is no more",
+		);
+	}
+
+	/** Waits, up to `timeoutMs`, until a shim can be called. */
+	async reach(namespace: string, shim: string, timeoutMs: number, signal: AbortSignal): Promise<ShimConnection> {
+		const id = idOf({ namespace, shim });
+		if (!this.#connections.has(id))
+			await this.#supervisor.find(id)?.ask({ type: "connect" }, { deadlineMs: timeoutMs, signal });
+		return this.connection(namespace, shim);
+	}
+
+	/** The shim that may hold a container of which only the id is known. */
+	async locate({ namespace, id }: TaskIdentity): Promise<string | undefined> {
+		if (this.#supervisor.find(idOf({ namespace, shim: id })) !== undefined) return id;
+		const shard = await this.#options.standby.shardOf(namespace, id);
+		if (shard === undefined) return undefined;
+		await this.#connect(this.#shardInput(namespace, "", shard), AbortSignal.timeout(shimLinkLimits.connect));
+		return shard.shim;
+	}
+
+	/** A container has left: a shim of its own ends, a shard without containers does so after a while. */
+	release(namespace: string, shim: string): void {
+		const id = idOf({ namespace, shim });
+		const { system, idleMs, residents, warn } = this.#options;
+		const link = this.#links.get(id);
+		if (link === undefined || residents.of(namespace, shim).length > 0) return;
+		this.#idle.get(id)?.();
+		const retire = (): void => {
+			this.#idle.delete(id);
+			if (residents.of(namespace, shim).length > 0) return;
+			this.#supervisor
+				.find(id)
+				?.ask({ type: "retire" }, { deadlineMs: shimLinkLimits.retire * 2 })
+				.catch((reason: unknown) => warn({ shim: id, reason: String(reason) }, "a shim was not asked to end"));
+		};
+		this.#idle.set(id, system.clock.after(link.kind === "shard" ? idleMs : 0, retire));
+	}
+
+	/** Closes the connections' timers; shims live on. */
+	stop(): void {
+		for (const cancel of this.#idle.values()) cancel();
+		this.#idle.clear();
+	}
+
+	get #supervisor() {
+		const supervisor = this.#options.system.supervisor("/shims");
+		if (supervisor === undefined)
+			throw new DaemonError("Unavailable", { kind: "supervisor", id: "/shims" }, "is not running");
+		return supervisor;
+	}
+
+	#restored(reader: Reader) {
+		return [...reader.entries("v1/")]
+			.filter(([key]) => key.split("/")[2] === "shim")
+			.map(([, record]) => {
+				const { context } = record as unknown as { readonly context: ShimLinkContext };
+				this.#links.set(idOf(context), context);
+				return restoredChild({
+					id: idOf(context),
+					logic: this.#logic,
+					identity: identityOf(context),
+					restart: "transient",
+				});
+			});
+	}
+
+	async #shardFor({ namespace, id, bundle, sandboxId, bundleReady }: ShimSeeker): Promise<ShimLinkInput> {
+		const { grouping, shardSize, standby } = this.#options;
+		const group = grouping === "container" ? id : grouping === "pod" ? sandboxId : "";
+		const request = { namespace, group, containerId: id, shardSize, fresh: false };
+		const [shard] = await Promise.all([standby.shardFor(request, bundle, bundleReady), bundleReady]);
+		return this.#shardInput(namespace, group, shard);
+	}
+
+	#shardInput(namespace: string, group: string, { shim, address, pid }: Shard): ShimLinkInput {
+		const nothing = { runtime: "", bundle: "", options: new Uint8Array() };
+		return { kind: "shard", namespace, shim, group, address, pid, ...nothing };
+	}
+
+	async #binaryFor({ namespace, id, runtime, bundle, options, bundleReady }: ShimSeeker): Promise<ShimLinkInput> {
+		await bundleReady;
+		const bytes = options === undefined ? new Uint8Array() : Any.encode(options).finish();
+		const own = { namespace, shim: id, runtime, bundle, options: bytes };
+		return { kind: "binary", group: "", address: "", pid: 0, ...own };
+	}
+
+	async #connect(input: ShimLinkInput, signal: AbortSignal): Promise<void> {
+		const id = idOf(input);
+		for (let attempt = 1; ; attempt++) {
+			const supervisor = this.#supervisor;
+			this.#idle.get(id)?.();
+			try {
+				const link = supervisor.find(id) ?? (await this.#startLink(input));
+				if (this.#connections.has(id)) return;
+				await link.ask({ type: "connect" }, { deadlineMs: shimLinkLimits.boot + shimLinkLimits.connect, signal });
+				return;
+			} catch (reason) {
+				const gone = reason instanceof DaemonError && (reason.code === "NotFound" || reason.code === "AlreadyExists");
+				if (!gone || attempt === tries) throw reason;
+				await new Promise((resolve) => setImmediate(resolve)); // the ended link is being forgotten
+			}
+		}
+	}
+
+	#startLink(input: ShimLinkInput) {
+		this.#links.set(idOf(input), input);
+		return this.#supervisor.start(
+			child({ id: idOf(input), logic: this.#logic, identity: identityOf(input), restart: "transient", input }),
+		);
+	}
+
+	/** Facts that the shim has kept come before the question what became of its containers. */
+	async #connected(link: ShimLinkContext, connection: ShimConnection): Promise<void> {
+		this.#connections.set(idOf(link), connection);
+		const there = this.#options.residents.of(link.namespace, link.shim);
+		if (there.length === 0) return;
+		if (link.kind === "shard")
+			await connection.shard.flush({}, { timeoutMs: flushMs }).catch((reason: unknown) => {
+				this.#options.warn({ shim: idOf(link), reason: String(reason) }, "a shim did not report what it has kept");
+			});
+		this.#tell(link, { type: "shim.adopted", shim: link.shim });
+	}
+
+	#lost(link: ShimLinkContext): void {
+		this.#tell(link, { type: "shim.lost" });
+	}
+
+	#tell({ namespace, shim }: ShimLinkContext, fact: ShimFact): void {
+		const { residents, warn } = this.#options;
+		for (const { id } of residents.of(namespace, shim))
+			residents
+				.tell({ namespace, id }, fact)
+				.catch((reason: unknown) => warn({ namespace, id, reason: String(reason) }, `${fact.type} was not taken`));
+	}
+
+	/** An heir for the containers of a dead shard; a grave for those of a foreign shim. */
+	async #settle(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
+		const left = this.#options.residents.of(link.namespace, link.shim);
+		if (left.length > 0)
+			await (link.kind === "shard" ? this.#inherit(link, left, signal) : this.#bury(link, left, signal));
+		this.#links.delete(idOf(link));
+	}
+
+	async #inherit(
+		link: ShimLinkContext,
+		left: readonly { readonly id: string; readonly bundle: string }[],
+		signal: AbortSignal,
+	): Promise<void> {
+		const { namespace, group } = link;
+		const [first] = left;
+		if (first === undefined) return;
+		const { standby, shardSize, residents, warn } = this.#options;
+		const request = { namespace, group, containerId: first.id, shardSize, fresh: true };
+		const heir = this.#shardInput(namespace, group, await standby.shardFor(request, first.bundle));
+		await this.#connect(heir, signal);
+		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
+		const { shard } = this.connection(namespace, heir.shim);
+		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
+		for (const { containerId, problem } of answers.containers)
+			if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
+		// Those that could not be adopted too: the heir says that it does not know them.
+		await Promise.all(
+			left.map(({ id }) => residents.tell({ namespace, id }, { type: "shim.adopted", shim: heir.shim })),
+		);
+	}
+
+	async #bury(
+		link: ShimLinkContext,
+		left: readonly { readonly id: string; readonly bundle: string }[],
+		signal: AbortSignal,
+	): Promise<void> {
+		const { deleteBinary, residents, warn, now } = this.#options;
+		for (const { id, bundle } of left) {
+			const buried = await deleteBinary({ ...link, shim: id, bundle }, signal).catch((reason: unknown) => {
+				warn(
+					{ namespace: link.namespace, id, reason: String(reason) },
+					"a dead shim left more than its binary can remove",
+				);
+				return { exitStatus: 255, exitedAt: undefined };
+			});
+			const exitedAt = buried.exitedAt ?? BigInt(now()) * 1_000_000n;
+			await residents.tell(
+				{ namespace: link.namespace, id },
+				{ type: "shim.buried", exitStatus: buried.exitStatus, exitedAt },
+			);
+		}
+	}
+}
+
+const idOf = ({ namespace, shim }: { readonly namespace: string; readonly shim: string }): string =>
+	`${namespace}/${shim}`;
+const identityOf = ({ namespace, shim }: { readonly namespace: string; readonly shim: string }) => ({
+	kind: "shim",
+	namespace,
+	id: shim,
+});

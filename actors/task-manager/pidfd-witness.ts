@@ -1,0 +1,47 @@
+import type { Kernel, Poll } from "../../src/sys/kernel.ts";
+import { exitOfStranger, openPidfd } from "../../src/sys/pidfd.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { Witness, WitnessedExit } from "./witness.ts";
+
+/** How long a shim may take to report what the pidfd has shown. */
+const graceMs = 2_000;
+
+/** The witness on Linux: pidfd_open(2), polled by the event loop, PIDFD_GET_INFO or the zombie's status. */
+export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "close" | "poll">, clock: Clock): Witness {
+	return {
+		watch(pid, seen) {
+			let cancel = (): void => {};
+			const tell = (status: number | undefined): void => {
+				const exit: WitnessedExit = {
+					known: status !== undefined,
+					exitStatus: status ?? 255,
+					exitedAt: BigInt(clock.now()) * 1_000_000n,
+				};
+				cancel = clock.after(graceMs, () => seen(exit));
+			};
+			const pidfd = openPidfd(kernel, pid);
+			if (pidfd === undefined) {
+				tell(undefined); // gone and reaped before we could look
+				return () => cancel();
+			}
+			let poll: Poll | undefined;
+			const letGo = (): void => {
+				poll?.close();
+				if (poll !== undefined) kernel.close(pidfd);
+				poll = undefined;
+			};
+			poll = kernel.poll(pidfd, () => {
+				if (poll === undefined) return;
+				// A zombie shows its status at once; after the reaping newer kernels still tell it.
+				const status = exitOfStranger(kernel, pidfd, pid);
+				letGo();
+				tell(status);
+			});
+			poll.unref();
+			return () => {
+				letGo();
+				cancel();
+			};
+		},
+	};
+}

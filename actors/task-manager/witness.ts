@@ -1,0 +1,17 @@
+/** What the daemon's own pidfd saw of an exit. */
+export interface WitnessedExit {
+	/** Whether the kernel still had the status; otherwise exitStatus is 255. */
+	readonly known: boolean;
+	readonly exitStatus: number;
+	/** Nanoseconds since 1970. */
+	readonly exitedAt: bigint;
+}
+
+/** Holds a pidfd of each task's processes: whoever holds one from before an exit can tell it (docs/architecture.md). */
+export interface Witness {
+	/**
+	 * Calls `seen` once, some time after the process has ended: by then a shim that lives has reported the same. The returned
+	 * function lets go of the process.
+	 */
+	watch(pid: number, seen: (exit: WitnessedExit) => void): () => void;
+}
