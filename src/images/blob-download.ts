@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { Clock } from "../../actors/kernel/clock.ts";
+import type { Descriptor } from "../content/descriptor.ts";
 import { DaemonError, type ObjectIdentity } from "../errors/daemon-error.ts";
-import type { Descriptor } from "./descriptor.ts";
 import type { RegistryClient } from "./registry-client.ts";
 
 /** Where the bytes go: an open ingest. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { withSource } from "../../actors/images/content-labels.ts";
 import { digestOf } from "../content/digest.ts";
 import { DaemonError } from "../errors/daemon-error.ts";
-import { childLabels, withSource } from "./gc-labels.ts";
+import { childLabels } from "./gc-labels.ts";
 import { chainIds, parseDiffIds, parseManifest } from "./manifest.ts";
 import { mediaTypes } from "./media-types.ts";
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import type { Descriptor, Platform } from "../content/descriptor.ts";
 import { digestOf, isDigest } from "../content/digest.ts";
 import { DaemonError } from "../errors/daemon-error.ts";
-import type { Descriptor, Platform } from "./descriptor.ts";
 import { isIndex, isManifest, isSchema1 } from "./media-types.ts";
 
 const mostChildren = 4096;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Platform } from "./descriptor.ts";
+import type { Platform } from "../content/descriptor.ts";
 import { formatPlatform, parsePlatform, pickPlatform, runnablePlatforms } from "./platform.ts";
 
 describe("platforms", () => {

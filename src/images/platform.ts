@@ -1,5 +1,5 @@
+import type { Platform } from "../content/descriptor.ts";
 import { DaemonError } from "../errors/daemon-error.ts";
-import type { Platform } from "./descriptor.ts";
 
 /** Names that people and kernels use for Go's architectures (containerd/platforms, database.go). */
 const architectures: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {

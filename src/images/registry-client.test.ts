@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { describe, test } from "node:test";
 import { rejectsWith } from "../content/content-store.test-suite.ts";
-import type { Descriptor } from "./descriptor.ts";
+import type { Descriptor } from "../content/descriptor.ts";
 import { mediaTypes } from "./media-types.ts";
 import { normalizeReference } from "./reference.ts";
 import type { Credentials } from "./registry/credentials.ts";

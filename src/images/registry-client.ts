@@ -1,8 +1,8 @@
 import type { Readable } from "node:stream";
 import type { Clock } from "../../actors/kernel/clock.ts";
+import type { Descriptor } from "../content/descriptor.ts";
 import { type Digest, digestOf, isDigest, parseDigest } from "../content/digest.ts";
 import { DaemonError, type ObjectIdentity } from "../errors/daemon-error.ts";
-import type { Descriptor } from "./descriptor.ts";
 import { largestManifest } from "./image-limits.ts";
 import { isIndex, isManifest, isSchema1, manifestAccept } from "./media-types.ts";
 import { formatReference, type ImageReference } from "./reference.ts";

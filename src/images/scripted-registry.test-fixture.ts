@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../../actors/kernel/clock.ts";
+import type { Descriptor } from "../content/descriptor.ts";
 import { type Digest, digestOf } from "../content/digest.ts";
-import type { Descriptor } from "./descriptor.ts";
 import { mediaTypes } from "./media-types.ts";
 
 export interface SeenRequest {

@@ -1,4 +1,4 @@
-import type { Digest } from "../content/digest.ts";
+import type { Digest } from "./digest.ts";
 
 /** A pointer to a blob (OCI image-spec, descriptor.md). */
 export interface Descriptor {
