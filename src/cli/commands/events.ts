@@ -11,10 +11,13 @@ export interface EventsOptions {
 	readonly allNamespaces?: boolean;
 }
 
-/** `troupe events`: what happened since a record of the journal, then (with `follow`) what happens. */
+/**
+ * `troupe events`: what the journal keeps (since a record of it), and with `follow` what happens from there on; with
+ * `follow` alone only the latter.
+ */
 export async function events(target: Target, options: EventsOptions): Promise<void> {
-	const follow = options.follow === true || options.since === undefined;
-	let since = options.since;
+	const follow = options.follow === true;
+	let since = options.since ?? (follow ? undefined : "0");
 	for (;;) {
 		const query = new URLSearchParams({ follow: String(follow), ...(since === undefined ? {} : { since }) });
 		// transitions belong to actors of all namespaces: a filter by namespace would hide the daemon's own

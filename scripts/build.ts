@@ -1,0 +1,79 @@
+/**
+ * Bundles what ships into dist/: the daemon, the shim, the CLI and the workers, one file each, so that starting a program
+ * opens few files. Native modules stay in node_modules.
+ */
+import { existsSync, globSync, readdirSync, rmSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { type BuildOptions, build, type Plugin } from "esbuild";
+
+const repository = resolve(import.meta.dirname, "..");
+const output = join(repository, "dist");
+
+const shared: BuildOptions = {
+	absWorkingDir: repository,
+	bundle: true,
+	platform: "node",
+	format: "esm",
+	target: "node26",
+	outdir: output,
+	outExtension: { ".js": ".mjs" },
+	legalComments: "none",
+	logLevel: "warning",
+	metafile: true,
+	// native code, or files that find their own neighbours by path
+	external: ["@nxtedition/rocksdb", "piscina"],
+	// some dependencies are CommonJS and call require
+	banner: {
+		js: 'import { createRequire as troupeCreateRequire } from "node:module"; const require = troupeCreateRequire(import.meta.url);',
+	},
+};
+
+const programs: Readonly<Record<string, string>> = { trouped: "src/daemon/main.ts", shim: "shim/main.ts" };
+const workers = globSync(["src/**/*.worker.ts", "actors/**/*.worker.ts", "shim/**/*.worker.ts"], { cwd: repository });
+const entries = [
+	...Object.entries(programs).map(([out, entry]) => ({ out, in: entry })),
+	...workers.map((file) => ({ out: basename(file, ".ts"), in: file })),
+].filter((entry) => existsSync(join(repository, entry.in)));
+
+/**
+ * The CLI is one CommonJS file, which Node loads some milliseconds faster than modules; a command's code in it runs when it
+ * is called. grpc-js, twice as large as all the rest, is a file of its own for the one command that needs it.
+ */
+const cli: BuildOptions = {
+	...shared,
+	format: "cjs",
+	outExtension: { ".js": ".cjs" },
+	banner: {},
+	minify: true,
+};
+
+/** commander loads child_process, for a feature that nobody uses: 7 ms of each start. */
+const lazyChildProcess: Plugin = {
+	name: "lazy child_process",
+	setup({ onResolve, onLoad }) {
+		onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+			importer.includes("/commander/") ? { path: "child_process", namespace: "lazy" } : undefined,
+		);
+		onLoad({ filter: /.*/, namespace: "lazy" }, () => ({
+			contents: `exports.spawn = (...args) => process.getBuiltinModule("node:child_process").spawn(...args);`,
+		}));
+	},
+};
+
+const ownFile: Plugin = {
+	name: "grpc-js in its own file",
+	setup({ onResolve }) {
+		onResolve({ filter: /^@grpc\/grpc-js$/ }, () => ({ path: "./troupe-grpc.cjs", external: true }));
+	},
+};
+
+const results = await Promise.all([
+	build({ ...shared, entryPoints: entries }),
+	build({ ...cli, entryPoints: [{ out: "troupe", in: "src/cli/main.ts" }], plugins: [lazyChildProcess, ownFile] }),
+	build({ ...cli, entryPoints: [{ out: "troupe-grpc", in: "@grpc/grpc-js" }] }),
+]);
+
+const written = new Set(
+	results.flatMap((result) => Object.keys(result.metafile?.outputs ?? {})).map((file) => basename(file)),
+);
+for (const name of readdirSync(output)) if (/\.[cm]js$/.test(name) && !written.has(name)) rmSync(join(output, name)); // of an earlier build
