@@ -1,6 +1,6 @@
 import type { pullMachine } from "../../machines/pull.machine.ts";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
-import type { Value } from "../../src/metadata/store/store.ts";
+import type { Image } from "../../src/metadata/images.ts";
 import type { Unpacker } from "../../src/workers/unpacker.ts";
 import type { ActorLogic } from "../kernel/actor-logic.ts";
 import { child, type SupervisorChildSpec, supervisorChild } from "../kernel/child-spec.ts";
@@ -101,7 +101,7 @@ export class ImageActors {
 	}
 
 	/** Pulls, or joins the pull that is under way; answers the image's record. Errors: those of the pull; Canceled. */
-	async pull(order: PullOrder, { signal, onProgress }: PullOptions = {}): Promise<Value> {
+	async pull(order: PullOrder, { signal, onProgress }: PullOptions = {}): Promise<Image> {
 		for (let tries = 1; ; tries++) {
 			signal?.throwIfAborted();
 			let unsubscribe: (() => void) | undefined;
@@ -123,10 +123,11 @@ export class ImageActors {
 		for (const [path, work] of this.#works) yield { path, state: work.progress.state };
 	}
 
-	async #ask(ref: PullRef, order: PullOrder, work: PullWork, signal: AbortSignal | undefined): Promise<Value> {
+	async #ask(ref: PullRef, order: PullOrder, work: PullWork, signal: AbortSignal | undefined): Promise<Image> {
 		this.#asks.set(ref.path, (this.#asks.get(ref.path) ?? 0) + 1);
 		try {
 			await ref.ask({ type: "pull" }, { deadlineMs: longestPullMs, signal });
+			if (work.record === undefined) throw new Error(`${ref.path} is done and has no image`);
 			return work.record;
 		} finally {
 			const left = (this.#asks.get(ref.path) ?? 1) - 1;

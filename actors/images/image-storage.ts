@@ -1,7 +1,7 @@
 import type { Descriptor } from "../../src/content/descriptor.ts";
 import type { Digest } from "../../src/content/digest.ts";
 import type { WhiteoutForm } from "../../src/diff/apply/whiteout.ts";
-import type { Value } from "../../src/metadata/store/store.ts";
+import type { Image } from "../../src/metadata/images.ts";
 import type { SnapshotUsage } from "../../src/snapshots/snapshotter.ts";
 
 /** What the daemon keeps of images, as pulls see it. Errors are DaemonErrors in the words of the stores below. */
@@ -52,7 +52,7 @@ export interface NamespaceStorage {
 	removeExtraction(key: string): Promise<void>;
 
 	/** Creates the image or moves it to a new target; answers its record. */
-	recordImage(name: string, target: Descriptor): Promise<Value>;
+	recordImage(name: string, target: Descriptor): Promise<Image>;
 }
 
 /** An open ingest, as src/content's writer, with labels for the blob to come. */

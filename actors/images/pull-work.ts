@@ -1,7 +1,7 @@
 import type { PullFact, PullLayer } from "../../machines/pull.machine.ts";
 import type { Descriptor } from "../../src/content/descriptor.ts";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
-import type { Value } from "../../src/metadata/store/store.ts";
+import type { Image } from "../../src/metadata/images.ts";
 import { contentLabels, withSource } from "./content-labels.ts";
 import type { Extractions } from "./extractions.ts";
 import type { ImagePlan, ImageRepository, LayerPlan } from "./image-repository.ts";
@@ -47,7 +47,7 @@ export class PullWork {
 	#plan: ImagePlan = { config: "", layers: [] };
 	#toldAt = Number.NEGATIVE_INFINITY;
 	/** The image's record, once the pull is done. */
-	record: Value = null;
+	record: Image | undefined;
 
 	constructor(parts: PullWorkParts) {
 		this.#parts = parts;
