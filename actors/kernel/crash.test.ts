@@ -145,3 +145,27 @@ test("an answer of the work that a dead actor had begun does not reach its succe
 	await quiet();
 	assert.deepEqual(said, ["born 0", "before", "born 0"]);
 });
+
+test("an actor whose first effect throws has started, and is restarted", async () => {
+	for (const store of [undefined, memoryStore()]) {
+		let births = 0;
+		const { ref, clock, system } = await stage({
+			...(store === undefined ? {} : { store }),
+			definition: {
+				effects: {
+					say: ({ text }) => {
+						if (text.startsWith("born") && ++births === 1) throw new Error("boom");
+					},
+					fail: () => undefined,
+					failLater: () => undefined,
+					...(store === undefined ? { publish: () => undefined, breakContribution: () => undefined } : {}),
+				},
+			},
+		});
+		await quiet();
+		assert.equal(system.inspectOne("/a")?.status, "backoff");
+		await clock.advance(50);
+		assert.equal(await ref.ask({ type: "echo", text: "alive" }, { deadlineMs: 10 }), "alive");
+		assert.equal(births, store === undefined ? 2 : 1);
+	}
+});

@@ -168,3 +168,24 @@ test("since when, and by which message, is told after a restart of the process t
 	const inspection = after.system.inspectOne("/a");
 	assert.deepEqual(inspection?.node === "actor" && [inspection.since, inspection.by], [since, "work"]);
 });
+
+test("an actor cut off while its final step was on the way to the disk has ended", async () => {
+	let release = (): void => undefined;
+	let held: Promise<void> | undefined;
+	const store = memoryStore({ beforeCommit: () => held });
+	const { ref, system, said } = await stage({ store, spec: { shutdown: "brutal", restart: "transient" } });
+	held = new Promise((resolve) => {
+		release = resolve;
+	});
+	const told = ref.tell({ type: "life.over" });
+	await quiet();
+	await system.root.stop("a");
+	const restarted = system.root.restart("a");
+	held = undefined;
+	release();
+	await Promise.all([told, restarted]);
+	await quiet();
+	assert.equal(system.inspectOne("/a")?.status, "ended");
+	assert.equal(store.get(key), undefined);
+	assert.deepEqual(said, ["born 0"]);
+});
