@@ -2,9 +2,11 @@
 import type { System } from "../../actors/kernel/system.ts";
 import type { Tasks } from "../../actors/task-manager/tasks.ts";
 import type { ContainerStore } from "../metadata/containers.ts";
+import type { NamespacedContent } from "../metadata/content.ts";
 import type { ImageStore } from "../metadata/images.ts";
 import type { LeaseStore } from "../metadata/leases.ts";
 import type { NamespaceStore } from "../metadata/namespaces.ts";
+import type { Snapshotters } from "../metadata/snapshotters.ts";
 import type { Store } from "../metadata/store/store.ts";
 import { pluginGroup, pluginKey } from "../plugin/plugin-key.ts";
 import type { TaskFacts } from "./events/event.service.ts";
@@ -21,6 +23,8 @@ export const namespacesKey = pluginKey<NamespaceStore>("io.troupe.metadata.v1.na
 export const containersKey = pluginKey<ContainerStore>("io.troupe.metadata.v1.containers");
 export const imagesKey = pluginKey<ImageStore>("io.troupe.metadata.v1.images");
 export const leasesKey = pluginKey<LeaseStore>("io.containerd.lease.v1.manager");
+export const contentKey = pluginKey<NamespacedContent>("io.troupe.metadata.v1.content");
+export const snapshottersKey = pluginKey<Snapshotters>("io.troupe.metadata.v1.snapshots");
 
 /** Runs one whole collection that begins after the call; resolves when its space is free. */
 export type CollectGarbage = (signal: AbortSignal) => Promise<void>;

@@ -1,8 +1,10 @@
+import { DaemonError } from "../../errors/daemon-error.ts";
 import { DiffDefinition } from "../../gen/containerd/services/diff/v1/diff.ts";
+import { extractionTarget } from "../../snapshots/extraction-target.ts";
+import type { Mount } from "../../sys/mounts.ts";
 import type { Unpacker } from "../../workers/unpacker.ts";
 import { notThereYet, type Service, service } from "../rpc.ts";
 import { required } from "../wire.ts";
-import { applyTarget } from "./apply-target.ts";
 
 /** Where the bytes of a blob are that a namespace can see. */
 export interface BlobFiles {
@@ -20,10 +22,10 @@ export const diffService = (blobs: BlobFiles, unpacker: Unpacker): Service =>
 	service(DiffDefinition, {
 		async apply({ diff, mounts, syncFs }, call) {
 			const { digest, mediaType } = required(diff, "diff", "diff");
-			const { directory, whiteouts } = applyTarget(mounts);
+			const { targetDir, whiteouts } = targetOf(mounts);
 			const blobPath = await blobs.blobPath(call.namespace, digest);
 			const { diffId, size } = await unpacker.unpack(
-				{ source: { blobPath }, mediaType, targetDir: directory, whiteouts, sync: syncFs },
+				{ source: { blobPath }, mediaType, targetDir, whiteouts, sync: syncFs },
 				{ signal: call.signal },
 			);
 			const applied = { mediaType: uncompressedLayer, digest: diffId, size: BigInt(size), annotations: {} };
@@ -31,3 +33,15 @@ export const diffService = (blobs: BlobFiles, unpacker: Unpacker): Service =>
 		},
 		diff: notThereYet("making a layer from two snapshots is not there yet"),
 	});
+
+/** Unimplemented for mounts that hide where their files are, InvalidArgument for read-only ones. */
+function targetOf(mounts: readonly Mount[]) {
+	const identity = { kind: "mounts", id: mounts.map(({ type }) => type).join("+") };
+	if (mounts.length === 0) throw new DaemonError("InvalidArgument", identity, "there is nothing to apply the diff to");
+	const target = extractionTarget(mounts);
+	if (target === undefined)
+		throw new DaemonError("Unimplemented", identity, "a diff can be applied to one overlay or bind mount only");
+	if (!target.targetDir.startsWith("/"))
+		throw new DaemonError("InvalidArgument", identity, `"${target.targetDir}" is not an absolute path`);
+	return target;
+}
