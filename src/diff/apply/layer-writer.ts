@@ -80,7 +80,7 @@ export class LayerWriter implements TarSink {
 	readonly #directories: LayerDirectories;
 	readonly #attributes: EntryAttributes;
 	readonly #options: WriterOptions;
-	readonly #opaque: Uint8Array;
+	readonly #opaque: string | undefined;
 	/** Times of directories, set at the end: each new entry would change them. */
 	readonly #directoryTimes = new Map<string, TarEntry>();
 	readonly #implied = new Set<string>();
@@ -97,7 +97,7 @@ export class LayerWriter implements TarSink {
 		this.#kernel = kernel;
 		this.#options = options;
 		this.#attributes = new EntryAttributes(kernel);
-		this.#opaque = cBytes(opaqueAttribute(options.whiteouts ?? "overlay"));
+		this.#opaque = opaqueAttribute(options.whiteouts ?? "overlay");
 		this.#directories = new LayerDirectories(kernel, root, {
 			made: (path) => this.#implied.add(path),
 			replacedWhiteout: (directory) => this.#makeOpaque(directory),
@@ -220,6 +220,7 @@ export class LayerWriter implements TarSink {
 		if (name !== opaqueMark && name.startsWith(aufsPrefix)) return;
 		const gone = name.slice(whiteoutPrefix.length);
 		if (gone === "" || gone === "." || gone === "..") throw tarError("a whiteout without a name");
+		if (this.#opaque === undefined) return;
 		const directory = this.#directories.make(parentPath(path));
 		this.#entries++;
 		if (name === opaqueMark) {
@@ -239,6 +240,7 @@ export class LayerWriter implements TarSink {
 	}
 
 	#makeOpaque(directory: LayerDirectory): void {
+		if (this.#opaque === undefined) return;
 		// The path goes through /proc because an O_PATH descriptor takes no attributes; the dot ends at the directory.
 		this.#kernel.lsetxattr(`/proc/self/fd/${directory.fd}/.`, this.#opaque, Buffer.from("y"), 1, 0);
 	}
