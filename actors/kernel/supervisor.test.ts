@@ -167,14 +167,16 @@ test("a child that ran long enough starts anew with the first backoff", async ()
 });
 
 test("a stop gets its turn while a restart waits", async () => {
-	const lives = life();
-	const { system, clock } = await familyOf({ children: [lives.child("a"), lives.child("b")] });
-	lives.end(system, "/a", "failed");
-	await quiet();
-	await system.stop();
-	await clock.advance(1_000);
-	assert.deepEqual(lives.log, ["start a", "start b", "stop b"]);
-	assert.equal(clock.timers, 0);
+	for (const strategy of ["one_for_one", "one_for_all"] as const) {
+		const lives = life();
+		const { system, clock } = await familyOf({ strategy, children: [lives.child("a"), lives.child("b")] });
+		lives.end(system, "/a", "failed");
+		await quiet();
+		await system.stop();
+		assert.equal(clock.timers, 0);
+		await clock.advance(1_000);
+		assert.deepEqual(lives.log, ["start a", "start b", "stop b"]);
+	}
 });
 
 test("a child gets its shutdown time to stop, then is cut off", async () => {
