@@ -1,14 +1,20 @@
 /** What services need and provide, by the names that `ctr plugins ls` shows. */
 import type { System } from "../../actors/kernel/system.ts";
 import type { Tasks } from "../../actors/task-manager/tasks.ts";
+import type { ContentStore } from "../content/content-store.ts";
+import type { ImagePuller } from "../images/image-puller.ts";
 import type { ContainerStore } from "../metadata/containers.ts";
 import type { NamespacedContent } from "../metadata/content.ts";
+import type { GarbageCollector } from "../metadata/gc/garbage-collector.ts";
 import type { ImageStore } from "../metadata/images.ts";
 import type { LeaseStore } from "../metadata/leases.ts";
 import type { NamespaceStore } from "../metadata/namespaces.ts";
 import type { Snapshotters } from "../metadata/snapshotters.ts";
 import type { Store } from "../metadata/store/store.ts";
 import { pluginGroup, pluginKey } from "../plugin/plugin-key.ts";
+import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import type { Trees } from "../workers/tree-pool.ts";
+import type { Unpacker } from "../workers/unpacker.ts";
 import type { TaskFacts } from "./events/event.service.ts";
 import type { Service } from "./rpc.ts";
 import type { StreamRegistry } from "./streaming/stream-registry.ts";
@@ -19,6 +25,14 @@ export const grpcServices = pluginGroup<Service>("io.containerd.grpc.v1");
 export const ttrpcServices = pluginGroup<Service>("io.containerd.ttrpc.v1");
 
 export const storeKey = pluginKey<Store>("io.containerd.metadata.v1.rocksdb");
+/** The bytes of all namespaces. */
+export const contentBackendKey = pluginKey<ContentStore>("io.containerd.content.v1.content");
+/** All backends of snapshots, whatever their kind. */
+export const snapshotterBackends = pluginGroup<Snapshotter>("io.containerd.snapshotter.v1");
+export const unpackerKey = pluginKey<Unpacker>("io.containerd.differ.v1.troupe");
+export const treesKey = pluginKey<Trees>("io.troupe.workers.v1.trees");
+export const imagePullerKey = pluginKey<ImagePuller>("io.containerd.transfer.v1.pull");
+
 export const namespacesKey = pluginKey<NamespaceStore>("io.troupe.metadata.v1.namespaces");
 export const containersKey = pluginKey<ContainerStore>("io.troupe.metadata.v1.containers");
 export const imagesKey = pluginKey<ImageStore>("io.troupe.metadata.v1.images");
@@ -26,9 +40,7 @@ export const leasesKey = pluginKey<LeaseStore>("io.containerd.lease.v1.manager")
 export const contentKey = pluginKey<NamespacedContent>("io.troupe.metadata.v1.content");
 export const snapshottersKey = pluginKey<Snapshotters>("io.troupe.metadata.v1.snapshots");
 
-/** Runs one whole collection that begins after the call; resolves when its space is free. */
-export type CollectGarbage = (signal: AbortSignal) => Promise<void>;
-export const collectGarbageKey = pluginKey<CollectGarbage>("io.containerd.gc.v1.scheduler");
+export const garbageCollectorKey = pluginKey<GarbageCollector>("io.containerd.gc.v1.scheduler");
 
 /** The actor system with its whole tree. */
 export const systemKey = pluginKey<System>("io.troupe.actors.v1.system");

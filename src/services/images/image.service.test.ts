@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Image, ImagesDefinition } from "../../gen/containerd/services/images/v1/images.ts";
+import type { Collection } from "../../metadata/gc/collect.ts";
 import { ImageStore } from "../../metadata/images.ts";
 import { memoryStore } from "../../metadata/store/memory-store.ts";
 import { directClient } from "../direct-client.test-fixture.ts";
@@ -14,10 +15,15 @@ const alpine = Image.fromPartial({
 });
 const epoch = { seconds: 1_600_000_000n, nanos: 5 };
 
+const nothing: Collection = { removed: [], freed: [], left: [], pauseMs: 0 };
+
 function client() {
 	const collected: number[] = [];
-	const service = imageService(new ImageStore(memoryStore()), async () => {
-		collected.push(1);
+	const service = imageService(new ImageStore(memoryStore()), {
+		runOnce: async () => {
+			collected.push(1);
+			return nothing;
+		},
 	});
 	return { collected, images: directClient(ImagesDefinition, service) };
 }

@@ -1,12 +1,12 @@
 import { ImagesDefinition, type Image as WireImage } from "../../gen/containerd/services/images/v1/images.ts";
 import type { Descriptor } from "../../gen/containerd/types/descriptor.ts";
+import type { GarbageCollector } from "../../metadata/gc/garbage-collector.ts";
 import type { Image, ImageDraft, ImageStore } from "../../metadata/images.ts";
-import type { CollectGarbage } from "../plugin-keys.ts";
 import { type Service, service } from "../rpc.ts";
 import { count, fromTimestamp, required, toTimestamp } from "../wire.ts";
 
 /** containerd.services.images.v1.Images: names and what they stand for. */
-export const imageService = (images: ImageStore, collectGarbage: CollectGarbage): Service =>
+export const imageService = (images: ImageStore, gc: Pick<GarbageCollector, "runOnce">): Service =>
 	service(ImagesDefinition, {
 		get: async ({ name }, { namespace }) => ({ image: toWire(images.get(namespace, name)) }),
 		list: async ({ filters }, { namespace }) => ({ images: images.list(namespace, filters).map(toWire) }),
@@ -20,7 +20,7 @@ export const imageService = (images: ImageStore, collectGarbage: CollectGarbage)
 		},
 		async delete({ name, sync, target }, call) {
 			await images.delete(call, name, target?.digest);
-			if (sync) await collectGarbage(call.signal); // "sync": the caller waits until the space is free
+			if (sync) await gc.runOnce(call.signal); // "sync": the caller waits until the space is free
 			return {};
 		},
 	});

@@ -1,15 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LeasesDefinition } from "../../gen/containerd/services/leases/v1/leases.ts";
+import type { Collection } from "../../metadata/gc/collect.ts";
 import { LeaseStore } from "../../metadata/leases.ts";
 import { memoryStore } from "../../metadata/store/memory-store.ts";
 import { directClient } from "../direct-client.test-fixture.ts";
 import { leaseService } from "./lease.service.ts";
 
+const nothing: Collection = { removed: [], freed: [], left: [], pauseMs: 0 };
+
 function client() {
 	const collected: number[] = [];
-	const service = leaseService(new LeaseStore(memoryStore()), async () => {
-		collected.push(1);
+	const service = leaseService(new LeaseStore(memoryStore()), {
+		runOnce: async () => {
+			collected.push(1);
+			return nothing;
+		},
+		deleted: () => {},
 	});
 	return { collected, leases: directClient(LeasesDefinition, service) };
 }

@@ -4,13 +4,13 @@ import {
 	type Resource,
 	type Lease as WireLease,
 } from "../../gen/containerd/services/leases/v1/leases.ts";
+import type { GarbageCollector } from "../../metadata/gc/garbage-collector.ts";
 import type { Lease, LeaseStore } from "../../metadata/leases.ts";
-import type { CollectGarbage } from "../plugin-keys.ts";
 import { type Service, service } from "../rpc.ts";
 import { required, toTimestamp } from "../wire.ts";
 
 /** containerd.services.leases.v1.Leases: what keeps content and snapshots alive while somebody works with them. */
-export const leaseService = (leases: LeaseStore, collectGarbage: CollectGarbage): Service =>
+export const leaseService = (leases: LeaseStore, gc: Pick<GarbageCollector, "runOnce" | "deleted">): Service =>
 	service(LeasesDefinition, {
 		async create({ id, labels }, { namespace }) {
 			const lease = { id: id === "" ? randomLeaseId() : id, labels };
@@ -18,7 +18,8 @@ export const leaseService = (leases: LeaseStore, collectGarbage: CollectGarbage)
 		},
 		async delete({ id, sync }, { namespace, signal }) {
 			await leases.delete(namespace, id);
-			if (sync) await collectGarbage(signal); // "sync": the caller waits until the space is free
+			gc.deleted();
+			if (sync) await gc.runOnce(signal); // "sync": the caller waits until the space is free
 			return {};
 		},
 		list: async ({ filters }, { namespace }) => ({ leases: leases.list(namespace, filters).map(toWire) }),
