@@ -12,6 +12,7 @@ import {
 	TaskStart,
 } from "../../src/gen/containerd/events/task.ts";
 import type { Timestamp } from "../../src/gen/google/protobuf/timestamp.ts";
+import { stageEvent } from "../../src/metadata/stage-event.ts";
 import type { Transaction } from "../../src/metadata/store/store.ts";
 
 const codecs = {
@@ -40,13 +41,12 @@ export function publishTaskEvent<Topic extends TaskTopic>(
 	topic: Topic,
 	event: Partial<MessageOf<Topic>>,
 ): void {
-	const [typeUrl, codec] = codecs[topic];
-	const message = codec as unknown as {
-		fromPartial(fields: unknown): unknown;
-		encode(message: unknown): { finish(): Uint8Array };
+	const [typeUrl, generated] = codecs[topic];
+	const codec = generated as unknown as {
+		fromPartial(fields: unknown): MessageOf<Topic>;
+		encode(message: MessageOf<Topic>): { finish(): Uint8Array };
 	};
-	const value = message.encode(message.fromPartial(event)).finish();
-	transaction.record({ kind: "event", namespace, subject: topic, body: { typeUrl, value } });
+	stageEvent(transaction, namespace, topic, typeUrl, codec, codec.fromPartial(event));
 }
 
 const second = 1_000_000_000n;

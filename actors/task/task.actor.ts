@@ -1,0 +1,296 @@
+import { taskMachine } from "../../machines/task.machine.ts";
+import type { PassedRequest } from "../../machines/task-messages.ts";
+import { taskLimits } from "../../machines/task-messages.ts";
+import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
+import type { RequestRefusal, ScopeOf } from "../kernel/actor-definition.ts";
+import { defineActor } from "../kernel/actor-logic.ts";
+import type { ShimConnection } from "../shims/shim-connection.ts";
+import type { ShimSeeker } from "../shims/shims.ts";
+import type { TaskCreation, TaskIdentity } from "../task-manager/tasks.ts";
+import type { Witness } from "../task-manager/witness.ts";
+import type { Bundles } from "./bundle.ts";
+import { failureOf, isNotFound, noStateOf, stateFactOf } from "./shim-answer.ts";
+import { publishTaskEvent, timestampOf } from "./task-events.ts";
+
+/** The shims, as far as a task needs them. */
+export interface TaskShims {
+	assign(seeker: ShimSeeker): Promise<{ readonly shim: string; readonly connection: ShimConnection }>;
+	connection(namespace: string, shim: string): ShimConnection;
+	reach(namespace: string, shim: string, timeoutMs: number, signal: AbortSignal): Promise<ShimConnection>;
+	locate(task: TaskIdentity): Promise<string | undefined>;
+	release(namespace: string, shim: string): void;
+}
+
+export interface TaskWorld {
+	readonly shims: TaskShims;
+	readonly bundles: Bundles;
+	readonly witness: Witness;
+	/** What a creation under way was asked for; gone when the daemon was restarted. */
+	creation(task: TaskIdentity): TaskCreation | undefined;
+	/** Tells the exec'd processes that their container is no more since `exitedAt`. */
+	endProcesses(task: TaskIdentity, exitedAt: bigint): void;
+	readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
+}
+
+type TaskScope = ScopeOf<typeof taskMachine>;
+
+export const taskKey = ({ namespace = "", id }: Pick<ObjectIdentity, "namespace" | "id">): string =>
+	`v1/${namespace}/task/${id}`;
+
+/** Calls end before the machine's own deadline passes. */
+const within = (limit: keyof typeof taskLimits): number => taskLimits[limit] * 0.9;
+const SIGKILL = 9;
+
+/** The actor of machines/task.machine.ts: bundle, shim calls, events. */
+export function taskActor(world: TaskWorld) {
+	const { shims, bundles, witness } = world;
+	/** By path: ends the creation under way, and the watch of the init's pidfd. */
+	const creations = new Map<string, AbortController>();
+	const watches = new Map<string, () => void>();
+
+	const connectionOf = ({ context: { namespace, shim } }: TaskScope): ShimConnection =>
+		shims.connection(namespace, shim);
+	const options = ({ context: { namespace }, signal }: TaskScope, limit: keyof typeof taskLimits) => ({
+		timeoutMs: within(limit),
+		namespace,
+		signal,
+	});
+	const letGo = ({ path }: Pick<TaskScope, "path">): void => {
+		watches.get(path)?.();
+		watches.delete(path);
+	};
+	/** One call without a value, answered by `done`, or by the failure. */
+	const ask = (
+		scope: TaskScope,
+		call: (connection: ShimConnection) => Promise<unknown>,
+		done: "shim.started" | "shim.paused" | "shim.resumed",
+	) => {
+		attempt(() => call(connectionOf(scope))).then(
+			() => scope.send({ type: done }),
+			(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+		);
+	};
+
+	return defineActor({
+		kind: "task",
+		machine: taskMachine,
+		durable: { schema: 1, key: taskKey },
+		contributions: {
+			publishCreate(transaction, { pid }, { context }) {
+				const { namespace, id, bundle, stdin, stdout, stderr, terminal } = context;
+				const { rootfs = [], checkpoint = "" } = world.creation(context) ?? {};
+				publishTaskEvent(transaction, namespace, "/tasks/create", {
+					containerId: id,
+					bundle,
+					rootfs: rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+					io: { stdin, stdout, stderr, terminal },
+					checkpoint,
+					pid,
+				});
+			},
+			publishStart(transaction, { pid }, { context: { namespace, id } }) {
+				publishTaskEvent(transaction, namespace, "/tasks/start", { containerId: id, pid });
+			},
+			publishExit(transaction, { pid, exitStatus, exitedAt }, { context: { namespace, id } }) {
+				const exit = { containerId: id, id, pid, exitStatus, exitedAt: timestampOf(exitedAt) };
+				publishTaskEvent(transaction, namespace, "/tasks/exit", exit);
+			},
+			publishDelete(transaction, { pid, exitStatus, exitedAt }, { context: { namespace, id } }) {
+				const exit = { containerId: id, id, pid, exitStatus, exitedAt: timestampOf(exitedAt) };
+				publishTaskEvent(transaction, namespace, "/tasks/delete", exit);
+			},
+			publishOom(transaction, _, { context: { namespace, id } }) {
+				publishTaskEvent(transaction, namespace, "/tasks/oom", { containerId: id });
+			},
+			publishPaused(transaction, _, { context: { namespace, id } }) {
+				publishTaskEvent(transaction, namespace, "/tasks/paused", { containerId: id });
+			},
+			publishResumed(transaction, _, { context: { namespace, id } }) {
+				publishTaskEvent(transaction, namespace, "/tasks/resumed", { containerId: id });
+			},
+			publishCheckpointed(transaction, { path }, { context: { namespace, id } }) {
+				publishTaskEvent(transaction, namespace, "/tasks/checkpointed", { containerId: id, checkpoint: path });
+			},
+		},
+		effects: {
+			askShimToCreate(_, scope) {
+				const controller = new AbortController();
+				creations.set(scope.path, controller);
+				create(scope, AbortSignal.any([scope.signal, controller.signal]))
+					.then(
+						({ pid, shim }) => scope.send({ type: "shim.created", pid, shim }),
+						(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+					)
+					.finally(() => creations.get(scope.path) === controller && creations.delete(scope.path));
+			},
+			discardTask(_, scope) {
+				creations.get(scope.path)?.abort();
+				const { namespace, id } = scope.context;
+				discard({ namespace, id }, scope.signal).then(
+					() => scope.send({ type: "task.discarded" }),
+					(reason: unknown) => {
+						// The sweep of the next start tries again; the caller has its refusal.
+						world.warn({ namespace, id, reason: String(reason) }, "a task that was not created left something");
+						scope.send({ type: "task.discarded" });
+					},
+				);
+			},
+			askShimToStart(_, scope) {
+				ask(scope, ({ task }) => task.start({ id: scope.context.id }, options(scope, "start")), "shim.started");
+			},
+			askShimToPause(_, scope) {
+				ask(scope, ({ task }) => task.pause({ id: scope.context.id }, options(scope, "pause")), "shim.paused");
+			},
+			askShimToResume(_, scope) {
+				ask(scope, ({ task }) => task.resume({ id: scope.context.id }, options(scope, "pause")), "shim.resumed");
+			},
+			askShimToKill(_, scope) {
+				const { id } = scope.context;
+				const call = () => connectionOf(scope).task.kill({ id, signal: SIGKILL, all: true }, options(scope, "kill"));
+				attempt(call).catch((reason: unknown) => {
+					// Finished already: its exit is on the way.
+					if (!isNotFound(reason)) scope.send(failureOf(reason, scope.identity));
+				});
+			},
+			askShimToDelete(_, scope) {
+				remove(scope).then(
+					() => scope.send({ type: "shim.deleted" }),
+					(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+				);
+			},
+			askShimForState(_, scope) {
+				const { namespace, id, shim, pid } = scope.context;
+				const timeoutMs = within("reconcile") / 2;
+				attempt(async () => {
+					const { task } = await shims.reach(namespace, shim, timeoutMs, scope.signal);
+					return task.state({ id }, { timeoutMs, namespace, signal: scope.signal });
+				}).then(
+					(state) => scope.send(stateFactOf(state, pid, scope.clock.now())),
+					(reason: unknown) => scope.send(noStateOf(reason, scope.clock.now())),
+				);
+			},
+			passToShim(request, scope) {
+				const { request: call } = request;
+				attempt(() => pass(request, scope)).then(
+					() =>
+						scope.send(
+							request.type === "checkpoint"
+								? { type: "task.checkpointed", call, path: request.path }
+								: { type: "call.answered", call },
+						),
+					(reason: unknown) => {
+						const { code, problem } = DaemonError.from(reason, scope.identity);
+						scope.send({ type: "call.refused", call, code, problem });
+					},
+				);
+			},
+			watchInit({ pid }, scope) {
+				letGo(scope);
+				const stop = witness.watch(pid, (exit) => {
+					watches.delete(scope.path);
+					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+				});
+				watches.set(scope.path, stop);
+				scope.signal.addEventListener("abort", stop, { once: true });
+			},
+			endProcesses(_, { context }) {
+				world.endProcesses(context, context.exit?.exitedAt ?? 0n);
+				shims.release(context.namespace, context.shim);
+			},
+		},
+		refuse: ({ type }, snapshot): RequestRefusal | undefined => {
+			const state = snapshot.value;
+			if (state === "unknown")
+				return { code: "Unavailable", problem: "its state is unknown: no shim answers for it at the moment" };
+			if (type === "kill" && (state === "stopped" || state === "deleting"))
+				return { code: "NotFound", problem: "process already finished" };
+			return undefined;
+		},
+	});
+
+	/** Bundle and shim side by side; a foreign shim is started in the finished bundle. */
+	async function create(scope: TaskScope, signal: AbortSignal): Promise<{ pid: number; shim: string }> {
+		const { namespace, id, bundle } = scope.context;
+		const creation = world.creation({ namespace, id });
+		if (creation === undefined) throw new DaemonError("Unavailable", scope.identity, "the daemon was restarted");
+		const { runtime, rootfs, stdio, checkpoint, sandboxId = "" } = creation;
+		const bundleReady = bundles.write({ namespace, id }, creation.spec);
+		bundleReady.catch(() => undefined); // awaited below, and by whoever needs the bundle
+		const seeker = { namespace, id, bundle, bundleReady, sandboxId, signal };
+		const [{ shim, connection }] = await Promise.all([
+			shims.assign({ ...seeker, runtime: runtime.name, options: runtime.options }),
+			bundleReady,
+		]);
+		const { pid } = await connection.task.create(
+			{
+				id,
+				bundle,
+				rootfs: rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+				terminal: stdio.terminal,
+				stdin: stdio.stdin,
+				stdout: stdio.stdout,
+				stderr: stdio.stderr,
+				checkpoint,
+				options: runtime.options,
+			},
+			{ timeoutMs: within("create"), namespace, signal },
+		);
+		return { pid, shim };
+	}
+
+	async function discard(task: TaskIdentity, signal: AbortSignal): Promise<void> {
+		const shim = await shims.locate(task);
+		if (shim !== undefined) await discardInShim(shims, task, shim, signal);
+		await bundles.remove(task);
+		if (shim !== undefined) shims.release(task.namespace, shim);
+	}
+
+	async function remove(scope: TaskScope): Promise<void> {
+		const { namespace, id } = scope.context;
+		letGo(scope);
+		await attempt(() => connectionOf(scope).task.delete({ id }, options(scope, "delete"))).catch(ignoreNotFound);
+		await bundles.remove({ namespace, id });
+	}
+
+	function pass(request: PassedRequest, scope: TaskScope): Promise<unknown> {
+		const { task } = connectionOf(scope);
+		const { id } = scope.context;
+		switch (request.type) {
+			case "kill":
+				return task.kill({ id, signal: request.signal, all: request.all }, options(scope, "kill"));
+			case "resizePty":
+				return task.resizePty({ id, width: request.width, height: request.height }, options(scope, "kill"));
+			case "closeIo":
+				return task.closeIO({ id, stdin: request.stdin }, options(scope, "kill"));
+			case "update": {
+				const resources = { typeUrl: request.typeUrl, value: request.resources };
+				return task.update({ id, resources, annotations: request.annotations }, options(scope, "start"));
+			}
+			case "checkpoint": {
+				const given = request.typeUrl === "" ? undefined : { typeUrl: request.typeUrl, value: request.options };
+				return task.checkpoint({ id, path: request.path, options: given }, options(scope, "create"));
+			}
+		}
+	}
+}
+
+/** Kills and deletes a container that has no actor to do it in order. What is not there is done. */
+export async function discardInShim(
+	shims: Pick<TaskShims, "reach">,
+	{ namespace, id }: TaskIdentity,
+	shim: string,
+	signal: AbortSignal,
+): Promise<void> {
+	const limits = { timeoutMs: taskLimits.discard / 3, namespace, signal };
+	const { task } = await shims.reach(namespace, shim, limits.timeoutMs, signal);
+	await task.kill({ id, signal: SIGKILL, all: true }, limits).catch(ignoreNotFound);
+	await task.wait({ id }, limits).catch(ignoreNotFound);
+	await task.delete({ id }, limits).catch(ignoreNotFound);
+}
+
+const ignoreNotFound = (reason: unknown): void => {
+	if (!isNotFound(reason)) throw reason;
+};
+
+/** A throw before the call is an answer like one after it. */
+const attempt = async <T>(call: () => Promise<T>): Promise<T> => call();
