@@ -47,7 +47,9 @@ export class DaemonConnection {
 					bound = { client: this.#client, methods: this.#client.service(definition) as Record<string, Method> };
 				const limit = timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs };
 				const method = bound.methods[name] as Method;
-				return method(request, { namespace, ...limit, ...options });
+				return method(request, { namespace, ...limit, ...options }).catch((reason) => {
+					throw identified(reason);
+				});
 			},
 		]);
 		return Object.fromEntries(methods) as ServiceClient<D>;
@@ -56,6 +58,21 @@ export class DaemonConnection {
 	close(): void {
 		this.#client.close();
 	}
+}
+
+const describedObject = /^([a-zA-Z][\w ]*) ("(?:[^"\\]|\\.)*")(?: in namespace ("(?:[^"\\]|\\.)*"))?: (.*)$/s;
+
+/** ttrpc carries an error's code and text. The text begins with the object's identity (see `describe`): here it is again. */
+function identified(reason: unknown): unknown {
+	if (!(reason instanceof DaemonError)) return reason;
+	const [, kind, id, namespace, problem] = describedObject.exec(reason.problem) ?? [];
+	if (kind === undefined || id === undefined || problem === undefined) return reason;
+	const object = {
+		kind,
+		id: JSON.parse(id) as string,
+		...(namespace === undefined ? {} : { namespace: JSON.parse(namespace) as string }),
+	};
+	return new DaemonError(reason.code, object, problem, { cause: reason });
 }
 
 /** Milliseconds between two attempts to reach a daemon that is starting. */

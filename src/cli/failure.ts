@@ -18,7 +18,7 @@ export class ExitWith extends Error {
 /** What troupe prints and how it exits when a command fails: one line that says what, which object, and what to do. */
 export function failure(reason: unknown): { readonly line: string; readonly code: number } {
 	const error = DaemonError.from(reason, { kind: "command", id: "troupe" });
-	const problem = reason instanceof DaemonError ? error.message : error.problem;
+	const problem = reason instanceof DaemonError && error.object.kind !== "ttrpc method" ? error.message : error.problem;
 	const advice = adviceFor(error);
 	const line = `${problem}${advice === undefined ? "" : `. ${advice}`}`.replaceAll(/\s*\n\s*/g, "; ");
 	return { line: `troupe: ${line}`, code: codeFor(error) };
