@@ -19,6 +19,10 @@ import type { TaskFacts } from "./events/event.service.ts";
 import type { Service } from "./rpc.ts";
 import type { StreamRegistry } from "./streaming/stream-registry.ts";
 
+interface Closable {
+	close(): Promise<void>;
+}
+
 /** Everything that the gRPC socket serves. */
 export const grpcServices = pluginGroup<Service>("io.containerd.grpc.v1");
 /** Everything that the ttrpc socket serves. */
@@ -29,8 +33,8 @@ export const storeKey = pluginKey<Store>("io.containerd.metadata.v1.rocksdb");
 export const contentBackendKey = pluginKey<ContentStore>("io.containerd.content.v1.content");
 /** All backends of snapshots, whatever their kind. */
 export const snapshotterBackends = pluginGroup<Snapshotter>("io.containerd.snapshotter.v1");
-export const unpackerKey = pluginKey<Unpacker>("io.containerd.differ.v1.troupe");
-export const treesKey = pluginKey<Trees>("io.troupe.workers.v1.trees");
+export const unpackerKey = pluginKey<Unpacker & Closable>("io.containerd.differ.v1.troupe");
+export const treesKey = pluginKey<Trees & Closable>("io.troupe.workers.v1.trees");
 export const imagePullerKey = pluginKey<ImagePuller>("io.containerd.transfer.v1.pull");
 
 export const namespacesKey = pluginKey<NamespaceStore>("io.troupe.metadata.v1.namespaces");

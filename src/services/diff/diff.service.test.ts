@@ -25,13 +25,15 @@ function client() {
 				size: 2048,
 				entries: 1,
 				usage: undefined,
-				impliedDirectories: [],
+				impliedDirectories: [Buffer.from("etc")],
 				skippedAttributes: 0,
 				skippedDevices: 0,
 			};
 		},
 	};
-	return { unpacked, diff: directClient(DiffDefinition, diffService(blobs, unpacker)) };
+	const inherited: unknown[] = [];
+	const trees = { inherit: async (...args: unknown[]) => void inherited.push(args) };
+	return { unpacked, inherited, diff: directClient(DiffDefinition, diffService(blobs, unpacker, trees)) };
 }
 
 const request = (digest: string) =>
@@ -41,7 +43,7 @@ const request = (digest: string) =>
 	});
 
 test("apply tells diff ID and size of the uncompressed layer", async () => {
-	const { diff, unpacked } = client();
+	const { diff, unpacked, inherited } = client();
 	const { applied } = await diff.apply(request("sha256:a"), "a");
 	assert.partialDeepStrictEqual(applied, {
 		mediaType: "application/vnd.oci.image.layer.v1.tar",
@@ -49,6 +51,7 @@ test("apply tells diff ID and size of the uncompressed layer", async () => {
 		size: 2048n,
 	});
 	assert.partialDeepStrictEqual(unpacked, [{ source: { blobPath: "/blobs/a" }, targetDir: "/s/fs", sync: false }]);
+	assert.deepEqual(inherited, [["/s/fs", ["/l"], [Buffer.from("etc")]]]);
 });
 
 test("the blob must be in the caller's namespace", async () => {

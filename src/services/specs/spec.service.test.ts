@@ -8,7 +8,7 @@ import { DaemonError } from "../../errors/daemon-error.ts";
 import { GenerateSpecRequest, SpecOptions, SpecsDefinition } from "../../gen/troupe/v1/specs.ts";
 import { SysError } from "../../sys/sys-error.ts";
 import { directClient } from "../direct-client.test-fixture.ts";
-import { layerDirectories } from "./layer-directories.ts";
+import { layerDirectories } from "../layer-directories.ts";
 import { type SpecSources, specService } from "./spec.service.ts";
 
 const diffIds = [`sha256:${"1".repeat(64)}`, `sha256:${"2".repeat(64)}`];

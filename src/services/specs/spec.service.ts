@@ -4,9 +4,9 @@ import { SpecsDefinition } from "../../gen/troupe/v1/specs.ts";
 import { generateSpec } from "../../oci/generate-spec.ts";
 import { parseUserDatabase, type UserDatabase } from "../../oci/user-database.ts";
 import type { Mount } from "../../sys/mounts.ts";
+import { layerDirectories } from "../layer-directories.ts";
 import { type Service, service } from "../rpc.ts";
 import { imageForSpec } from "./image-for-spec.ts";
-import { layerDirectories } from "./layer-directories.ts";
 import { type MergedLayers, readMergedFile } from "./merged-layers.ts";
 import { specOptions } from "./spec-options.ts";
 

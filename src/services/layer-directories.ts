@@ -1,5 +1,5 @@
-import { DaemonError } from "../../errors/daemon-error.ts";
-import type { Mount } from "../../sys/mounts.ts";
+import { DaemonError } from "../errors/daemon-error.ts";
+import type { Mount } from "../sys/mounts.ts";
 
 /**
  * The directories that the mounts of a snapshot show, the uppermost first. Unimplemented for what is neither an overlay nor
