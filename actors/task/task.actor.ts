@@ -34,6 +34,14 @@ export interface TaskWorld {
 
 type TaskScope = ScopeOf<typeof taskMachine>;
 
+interface CreationUnderWay {
+	readonly cancel: AbortController;
+	/** The shim that was asked to create. */
+	shim: string | undefined;
+	/** Never rejects. */
+	settled: Promise<void>;
+}
+
 export const taskKey = ({ namespace = "", id }: Pick<ObjectIdentity, "namespace" | "id">): string =>
 	`v1/${namespace}/task/${id}`;
 
@@ -44,8 +52,8 @@ const SIGKILL = 9;
 /** The actor of machines/task.machine.ts: bundle, shim calls, events. */
 export function taskActor(world: TaskWorld) {
 	const { shims, bundles, witness } = world;
-	/** By path: ends the creation under way, and the watch of the init's pidfd. */
-	const creations = new Map<string, AbortController>();
+	/** By path: the creation under way, and what ends the watch of the init's pidfd. */
+	const creations = new Map<string, CreationUnderWay>();
 	const watches = new Map<string, () => void>();
 
 	const connectionOf = ({ context: { namespace, shim } }: TaskScope): ShimConnection =>
@@ -114,19 +122,17 @@ export function taskActor(world: TaskWorld) {
 		},
 		effects: {
 			askShimToCreate(_, scope) {
-				const controller = new AbortController();
-				creations.set(scope.path, controller);
-				create(scope, AbortSignal.any([scope.signal, controller.signal]))
-					.then(
-						({ pid, shim }) => scope.send({ type: "shim.created", pid, shim }),
-						(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
-					)
-					.finally(() => creations.get(scope.path) === controller && creations.delete(scope.path));
+				const cancel = new AbortController();
+				const underWay: CreationUnderWay = { cancel, shim: undefined, settled: Promise.resolve() };
+				underWay.settled = create(scope, underWay).then(
+					({ pid, shim }) => scope.send({ type: "shim.created", pid, shim }),
+					(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+				);
+				creations.set(scope.path, underWay);
 			},
 			discardTask(_, scope) {
-				creations.get(scope.path)?.abort();
 				const { namespace, id } = scope.context;
-				discard({ namespace, id }, scope.signal).then(
+				discard({ namespace, id }, scope.path).then(
 					() => scope.send({ type: "task.discarded" }),
 					(reason: unknown) => {
 						// The sweep of the next start tries again; the caller has its refusal.
@@ -186,6 +192,7 @@ export function taskActor(world: TaskWorld) {
 			},
 			watchInit({ pid }, scope) {
 				letGo(scope);
+				creations.delete(scope.path);
 				const stop = witness.watch(pid, (exit) => {
 					watches.delete(scope.path);
 					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
@@ -209,8 +216,9 @@ export function taskActor(world: TaskWorld) {
 	});
 
 	/** Bundle and shim side by side; a foreign shim is started in the finished bundle. */
-	async function create(scope: TaskScope, signal: AbortSignal): Promise<{ pid: number; shim: string }> {
+	async function create(scope: TaskScope, underWay: CreationUnderWay): Promise<{ pid: number; shim: string }> {
 		const { namespace, id, bundle } = scope.context;
+		const signal = AbortSignal.any([scope.signal, underWay.cancel.signal]);
 		const creation = world.creation({ namespace, id });
 		if (creation === undefined) throw new DaemonError("Unavailable", scope.identity, "the daemon was restarted");
 		const { runtime, rootfs, stdio, checkpoint, sandboxId = "" } = creation;
@@ -221,6 +229,9 @@ export function taskActor(world: TaskWorld) {
 			shims.assign({ ...seeker, runtime: runtime.name, options: runtime.options }),
 			bundleReady,
 		]);
+		if (signal.aborted) throw new DaemonError("Canceled", scope.identity, "its creation was cancelled");
+		underWay.shim = shim;
+		// Not cancelled from here on: ttrpc cannot, the shim would go on, and what it makes must be known to be removed.
 		const { pid } = await connection.task.create(
 			{
 				id,
@@ -233,15 +244,22 @@ export function taskActor(world: TaskWorld) {
 				checkpoint,
 				options: runtime.options,
 			},
-			{ timeoutMs: within("create"), namespace, signal },
+			{ timeoutMs: within("create"), namespace },
 		);
 		return { pid, shim };
 	}
 
-	async function discard(task: TaskIdentity, signal: AbortSignal): Promise<void> {
-		const shim = await shims.locate(task);
-		if (shim !== undefined) await discardInShim(shims, task, shim, signal);
+	/** May outlast its actor, if the shim does: then only if no new creation has taken the name meanwhile. */
+	async function discard(task: TaskIdentity, path: string): Promise<void> {
+		const underWay = creations.get(path);
+		underWay?.cancel.abort();
+		await underWay?.settled;
+		if (creations.get(path) !== underWay) return;
+		const signal = AbortSignal.timeout(taskLimits.discard);
+		const shim = underWay?.shim ?? (await shims.locate(task));
+		if (shim !== undefined) await discardInShim(shims, task, shim, signal).catch(ignoreNotFound);
 		await bundles.remove(task);
+		if (creations.get(path) === underWay) creations.delete(path);
 		if (shim !== undefined) shims.release(task.namespace, shim);
 	}
 
