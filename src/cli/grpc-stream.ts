@@ -10,6 +10,7 @@ export interface NamedStream {
 	/** What the daemon sends, until the stream ends. */
 	readonly id: string;
 	readonly messages: AsyncIterable<Any>;
+	send(message: Any): void;
 	close(): void;
 }
 
@@ -46,5 +47,5 @@ export async function openNamedStream(target: Target, id: string): Promise<Named
 		const { code = 2, details = "ended before it began" } = (failure ?? {}) as { code?: number; details?: string };
 		throw new DaemonError(errorCodeOf(code), { kind: "stream", id }, details);
 	}
-	return { id, messages, close };
+	return { id, messages, send: (message) => void call.write(message), close };
 }

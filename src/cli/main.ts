@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, (command: Declare) => Command>> = {
 	pull: (command) =>
 		command("pull <image>", "fetch and unpack an image")
 			.option("--plain-http", "do not use TLS")
+			.option("-u, --user <name[:password]>", "credentials for the registry; the password may come on standard input")
 			.option("--hosts-dir <dir>", "registry configuration (hosts.toml files)")
 			.option("--platform <platform>", "os/architecture[/variant] to fetch instead of this machine's")
 			.option("--snapshotter <name>", "snapshotter to unpack into", "")

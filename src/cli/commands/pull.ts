@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { text } from "node:stream/consumers";
 import { TransferDefinition } from "../../gen/containerd/services/transfer/v1/transfer.ts";
 import type { Platform } from "../../gen/containerd/types/platform.ts";
 import { ImageStore } from "../../gen/containerd/types/transfer/imagestore.ts";
 import { Progress } from "../../gen/containerd/types/transfer/progress.ts";
-import { OCIRegistry } from "../../gen/containerd/types/transfer/registry.ts";
+import { AuthResponse, AuthType, OCIRegistry } from "../../gen/containerd/types/transfer/registry.ts";
 import { DaemonConnection } from "../daemon-connection.ts";
-import { openNamedStream } from "../grpc-stream.ts";
+import { type NamedStream, openNamedStream } from "../grpc-stream.ts";
 import { imageName } from "../image-name.ts";
 import { progressView } from "../pull/progress-view.ts";
 import type { Target } from "../target.ts";
@@ -15,6 +16,8 @@ export interface PullOptions {
 	readonly hostsDir?: string;
 	readonly platform?: string;
 	readonly snapshotter: string;
+	/** `name:password`, or a name alone: then the password is read from standard input. */
+	readonly user?: string;
 	readonly quiet?: boolean;
 }
 
@@ -25,6 +28,7 @@ const pullTimeoutMs = Number.POSITIVE_INFINITY;
 export async function pull(target: Target, typed: string, options: PullOptions): Promise<void> {
 	const name = imageName(typed);
 	const daemon = await DaemonConnection.open(target);
+	const credentials = options.user === undefined ? undefined : await answerCredentials(target, options.user);
 	try {
 		const stream = await openNamedStream(target, `pull-${randomUUID()}`);
 		const view = progressView(process.stderr, options.quiet === true);
@@ -37,7 +41,7 @@ export async function pull(target: Target, typed: string, options: PullOptions):
 				{
 					source: {
 						typeUrl: "containerd.types.transfer.OCIRegistry",
-						value: OCIRegistry.encode(registryOf(name, options)).finish(),
+						value: OCIRegistry.encode(registryOf(name, options, credentials?.id ?? "")).finish(),
 					},
 					destination: {
 						typeUrl: "containerd.types.transfer.ImageStore",
@@ -57,14 +61,35 @@ export async function pull(target: Target, typed: string, options: PullOptions):
 		}
 		process.stdout.write(`${name}\n`);
 	} finally {
+		credentials?.close();
 		daemon.close();
 	}
 }
 
-const registryOf = (reference: string, { plainHttp, hostsDir }: PullOptions): OCIRegistry =>
+/** Opens the stream on which the daemon asks for credentials when a registry wants them; they are not stored anywhere. */
+async function answerCredentials(target: Target, user: string): Promise<NamedStream> {
+	const colon = user.indexOf(":");
+	const username = colon < 0 ? user : user.slice(0, colon);
+	const secret = colon < 0 ? (await text(process.stdin)).replace(/\r?\n$/, "") : user.slice(colon + 1);
+	const stream = await openNamedStream(target, `auth-${randomUUID()}`);
+	const value = AuthResponse.encode(
+		AuthResponse.fromPartial({ authType: AuthType.CREDENTIALS, username, secret }),
+	).finish();
+	void (async () => {
+		for await (const _question of stream.messages)
+			stream.send({ typeUrl: "containerd.types.transfer.AuthResponse", value });
+	})();
+	return stream;
+}
+
+const registryOf = (reference: string, { plainHttp, hostsDir }: PullOptions, authStream: string): OCIRegistry =>
 	OCIRegistry.fromPartial({
 		reference,
-		resolver: { hostDir: hostsDir ?? "", defaultScheme: plainHttp === true ? "http" : "" },
+		resolver: {
+			authStream,
+			hostDir: hostsDir ?? "",
+			defaultScheme: plainHttp === true ? "http" : "",
+		},
 	});
 
 function storeOf(name: string, { platform, snapshotter }: PullOptions): ImageStore {

@@ -63,6 +63,7 @@ class Bars implements ProgressView {
 	}
 
 	update(progress: Progress): void {
+		if (progress.name === "") return; // sentences about the whole; the bars say it better
 		this.#rows.set(progress.name, progress);
 		this.#timer ??= setTimeout(() => this.#draw(), frameMs);
 	}
