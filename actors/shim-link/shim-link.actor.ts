@@ -12,7 +12,7 @@ export interface ShimLinkWorld {
 	/** Starts a shim binary for the link. */
 	boot(link: ShimLinkContext, signal: AbortSignal): Promise<{ readonly version: number; readonly address: string }>;
 	/** Calls can be made from now on; what lives in the shim is told. */
-	connected(link: ShimLinkContext, connection: ShimConnection): Promise<void>;
+	connected(link: ShimLinkContext, connection: ShimConnection, signal: AbortSignal): Promise<void>;
 	disconnected(link: ShimLinkContext): void;
 	lost(link: ShimLinkContext): void;
 	/** Resolves when every container of a dead shim has an heir or is buried. */
@@ -55,7 +55,7 @@ export function shimLinkActor(world: ShimLinkWorld) {
 			tellConnected(_, scope) {
 				const connection = connections.get(scope.path);
 				// It may have ended again already: then its end is on the way as a message.
-				if (connection !== undefined) void world.connected(scope.context, connection);
+				if (connection !== undefined) void world.connected(scope.context, connection, scope.signal);
 			},
 			tellLost: (_, { context }) => world.lost(context),
 			settleEstate(_, scope) {

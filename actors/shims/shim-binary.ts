@@ -46,6 +46,11 @@ export async function startShim(
 	return parseBootstrapAnswer(await runShim(run, ["start"], options, surroundings), run.binary);
 }
 
+/** Starts the standby of our own shards, unless one runs. */
+export async function startStandby(run: ShimRun, surroundings: ShimSurroundings): Promise<void> {
+	await runShim(run, ["standby"], new Uint8Array(), surroundings);
+}
+
 /** Has a shim binary remove what a dead shim has left: the runtime's state and the mounts. It works without a socket. */
 export async function deleteShim(run: ShimRun, surroundings: ShimSurroundings): Promise<BuriedTask> {
 	const output = await runShim(run, ["-bundle", run.bundle, "delete"], new Uint8Array(), surroundings);

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { failedWith } from "../../src/sys/sys-error.ts";
 
 /**
  * The FIFO `log` of a bundle, which a shim opens for writing at its start and waits until somebody reads (containerd's
@@ -12,8 +13,11 @@ export async function readShimLog(
 	mkfifo: (path: string) => void,
 	line: (text: string) => void,
 ): Promise<{ close(): void }> {
-	await rm(path, { force: true });
-	mkfifo(path);
+	try {
+		mkfifo(path);
+	} catch (reason) {
+		if (!failedWith(reason, "EEXIST")) throw reason; // a shim of an earlier daemon writes there
+	}
 	const file = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
 	// The socket owns the descriptor from here on; the handle must not close it a second time.
 	const pipe = new Socket({ fd: file.fd, readable: true, writable: false });

@@ -50,6 +50,8 @@ export interface ShimsOptions {
 		link: Pick<ShimLinkContext, "namespace" | "shim" | "runtime" | "bundle" | "options">,
 		signal: AbortSignal,
 	) => Promise<{ readonly version: number; readonly address: string }>;
+	/** Reads what a foreign shim logs: it waits for a reader at its start, and whenever the pipe is full. */
+	readonly readLog: (link: Pick<ShimLinkContext, "namespace" | "shim" | "bundle">) => Promise<{ close(): void }>;
 	/** Has a foreign shim's binary remove what its dead process has left. */
 	readonly deleteBinary: (
 		link: Pick<ShimLinkContext, "namespace" | "shim" | "runtime" | "bundle">,
@@ -72,6 +74,7 @@ export class Shims {
 	readonly #logic: ReturnType<typeof shimLinkActor>;
 	/** What each link was started with. */
 	readonly #links = new Map<string, ShimLinkInput>();
+	readonly #logs = new Map<string, { close(): void }>();
 	/** Ends the wait of a shim that nothing lives in. */
 	readonly #idle = new Map<string, () => void>();
 
@@ -79,8 +82,11 @@ export class Shims {
 		this.#options = options;
 		const world: ShimLinkWorld = {
 			connect: options.connect,
-			boot: options.startBinary,
-			connected: (link, connection) => this.#connected(link, connection),
+			boot: async (link, signal) => {
+				await this.#readLog(link, signal);
+				return options.startBinary(link, signal);
+			},
+			connected: (link, connection, signal) => this.#connected(link, connection, signal),
 			disconnected: (link) => void this.#connections.delete(idOf(link)),
 			lost: (link) => this.#lost(link),
 			settle: (link, signal) => this.#settle(link, signal),
@@ -168,6 +174,7 @@ export class Shims {
 	stop(): void {
 		for (const cancel of this.#idle.values()) cancel();
 		this.#idle.clear();
+		this.#options.standby.close();
 	}
 
 	get #supervisor() {
@@ -192,12 +199,11 @@ export class Shims {
 			});
 	}
 
-	async #shardFor({ namespace, id, bundle, sandboxId, bundleReady }: ShimSeeker): Promise<ShimLinkInput> {
+	async #shardFor({ namespace, id, sandboxId }: ShimSeeker): Promise<ShimLinkInput> {
 		const { grouping, shardSize, standby } = this.#options;
 		const group = grouping === "container" ? id : grouping === "pod" ? sandboxId : "";
 		const request = { namespace, group, containerId: id, shardSize, fresh: false };
-		const [shard] = await Promise.all([standby.shardFor(request, bundle, bundleReady), bundleReady]);
-		return this.#shardInput(namespace, group, shard);
+		return this.#shardInput(namespace, group, await standby.shardFor(request));
 	}
 
 	#shardInput(namespace: string, group: string, { shim, address, pid }: Shard): ShimLinkInput {
@@ -238,8 +244,12 @@ export class Shims {
 	}
 
 	/** Facts that the shim has kept come before the question what became of its containers. */
-	async #connected(link: ShimLinkContext, connection: ShimConnection): Promise<void> {
+	async #connected(link: ShimLinkContext, connection: ShimConnection, signal: AbortSignal): Promise<void> {
 		this.#connections.set(idOf(link), connection);
+		if (link.kind === "binary")
+			await this.#readLog(link, signal).catch((reason: unknown) => {
+				this.#options.warn({ shim: idOf(link), reason: String(reason) }, "a shim's log is not read");
+			});
 		const there = this.#options.residents.of(link.namespace, link.shim);
 		if (there.length === 0) return;
 		if (link.kind === "shard")
@@ -247,6 +257,20 @@ export class Shims {
 				this.#options.warn({ shim: idOf(link), reason: String(reason) }, "a shim did not report what it has kept");
 			});
 		this.#tell(link, { type: "shim.adopted", shim: link.shim });
+	}
+
+	/** From the start, or the reconnection, to the end of the link. */
+	async #readLog(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
+		const id = idOf(link);
+		if (this.#logs.has(id)) return;
+		const log = await this.#options.readLog(link);
+		const close = (): void => {
+			if (this.#logs.get(id) === log) this.#logs.delete(id);
+			log.close();
+		};
+		if (signal.aborted) return close();
+		this.#logs.set(id, log);
+		signal.addEventListener("abort", close, { once: true });
 	}
 
 	#lost(link: ShimLinkContext): void {
@@ -279,7 +303,7 @@ export class Shims {
 		if (first === undefined) return;
 		const { standby, shardSize, residents, warn } = this.#options;
 		const request = { namespace, group, containerId: first.id, shardSize, fresh: true };
-		const heir = this.#shardInput(namespace, group, await standby.shardFor(request, first.bundle));
+		const heir = this.#shardInput(namespace, group, await standby.shardFor(request));
 		await this.#connect(heir, signal);
 		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
 		const { shard } = this.connection(namespace, heir.shim);

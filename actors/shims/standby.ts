@@ -11,8 +11,8 @@ export interface Shard {
 export interface StandbyOptions {
 	/** Connects to the standby's socket; rejects when nobody listens. */
 	readonly connect: () => Promise<ShimClient>;
-	/** Starts a standby (and a first shard) by the shim's `start`. */
-	readonly launch: (namespace: string, id: string, bundle: string) => Promise<void>;
+	/** Starts a standby; resolves when its socket takes connections. */
+	readonly launch: () => Promise<void>;
 	/** Milliseconds for one call. A new shard starts within it. */
 	readonly timeoutMs: number;
 }
@@ -23,20 +23,16 @@ type StandbyClient = ServiceClient<typeof StandbyDefinition>;
 export class Standby {
 	readonly #options: StandbyOptions;
 	#client: Promise<StandbyClient> | undefined;
+	#close: (() => void) | undefined;
 	#launch: Promise<void> | undefined;
 
 	constructor(options: StandbyOptions) {
 		this.#options = options;
 	}
 
-	/** A shard for a container: with room, or new. `bundle` is where a first standby is started. */
-	async shardFor(
-		request: Pick<StartShardRequest, "namespace" | "group" | "containerId" | "shardSize" | "fresh">,
-		bundle: string,
-		/** The bundle is there: only then can a standby be started in it. */
-		bundleReady: Promise<void> = Promise.resolve(),
-	): Promise<Shard> {
-		const standby = await this.#reach(request.namespace, request.containerId, bundle, bundleReady);
+	/** A shard for a container: one with room, or a new one. */
+	async shardFor(request: StartShardRequest): Promise<Shard> {
+		const standby = await this.#reach();
 		const { shardId, address, pid } = await standby.startShard(request, { timeoutMs: this.#options.timeoutMs });
 		return { shim: shardId, address, pid };
 	}
@@ -46,6 +42,11 @@ export class Standby {
 		const shards = await this.#shards();
 		const found = shards.find((shard) => shard.namespace === namespace && shard.containers.includes(id));
 		return found && { shim: found.shardId, address: found.address, pid: found.pid };
+	}
+
+	/** Ends the connection; the standby lives on. */
+	close(): void {
+		this.#close?.();
 	}
 
 	async #shards() {
@@ -58,13 +59,12 @@ export class Standby {
 		return (await standby.listShards({}, { timeoutMs: this.#options.timeoutMs })).shards;
 	}
 
-	async #reach(namespace: string, id: string, bundle: string, bundleReady: Promise<void>): Promise<StandbyClient> {
+	async #reach(): Promise<StandbyClient> {
 		try {
 			return await this.#connected();
 		} catch {
 			// Nobody listens: the first container since the boot, or the standby was killed.
-			await bundleReady;
-			this.#launch ??= this.#options.launch(namespace, id, bundle).finally(() => {
+			this.#launch ??= this.#options.launch().finally(() => {
 				this.#launch = undefined;
 			});
 			await this.#launch;
@@ -83,6 +83,7 @@ export class Standby {
 		};
 		try {
 			const client = await this.#options.connect();
+			this.#close = () => client.close();
 			void client.closed.then(forget);
 			return client.service(StandbyDefinition);
 		} catch (reason) {

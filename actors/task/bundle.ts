@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rename, rm, rmdir, symlink, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
 import type { TaskIdentity } from "../task-manager/tasks.ts";
 
@@ -19,6 +19,7 @@ export interface BundlesOptions {
 export class Bundles {
 	readonly #options: BundlesOptions;
 	readonly #namespaces = new Map<string, Promise<void>>();
+	readonly #removals = new Set<Promise<unknown>>();
 
 	constructor(options: BundlesOptions) {
 		this.#options = options;
@@ -63,20 +64,30 @@ export class Bundles {
 	}
 
 	/**
-	 * Removes the bundle and the working directory; absent ones are no error. A root that is still mounted is detached first:
-	 * nothing inside a container's root is ever deleted here. FailedPrecondition if the root holds files of its own.
+	 * Takes the bundle and the working directory away; absent ones are no error. The names are free when it resolves, the
+	 * files go in the background. A root that is still mounted is detached first: nothing inside a container's root is ever
+	 * deleted here. FailedPrecondition if the root holds files of its own.
 	 */
 	async remove(task: TaskIdentity): Promise<void> {
 		const bundle = this.path(task);
 		await this.#removeRoot(join(bundle, "rootfs"), task);
 		// Hidden first, as containerd does: a half removed bundle is not taken for one at the next start.
-		const hidden = join(dirname(bundle), `.${task.id}`);
-		await rm(hidden, { recursive: true, force: true });
-		await rename(bundle, hidden).catch(ignore("ENOENT"));
-		await Promise.all([
-			rm(hidden, { recursive: true, force: true }),
-			rm(this.#work(task), { recursive: true, force: true }),
-		]);
+		const removed = await Promise.all([hide(bundle), hide(this.#work(task))]);
+		for (const hidden of removed) this.#forget(hidden);
+	}
+
+	/** A file that cannot be removed now is found by its hidden name at the next start. */
+	#forget(hidden: string): void {
+		const removal: Promise<void> = rm(hidden, { recursive: true, force: true }).finally(() => {
+			this.#removals.delete(removal);
+		});
+		this.#removals.add(removal);
+		removal.catch(() => undefined); // see above
+	}
+
+	/** Resolves when nothing is being removed in the background. */
+	async settled(): Promise<void> {
+		await Promise.allSettled(this.#removals);
 	}
 
 	async #removeRoot(rootfs: string, { namespace, id }: TaskIdentity): Promise<void> {
@@ -95,14 +106,15 @@ export class Bundles {
 		}
 	}
 
-	/** The bundles on disk, in all namespaces. Half removed ones are finished on the way. */
+	/** Whose bundle or working directory is on disk, in all namespaces. Half removed ones are finished on the way. */
 	async list(): Promise<readonly TaskIdentity[]> {
-		const top = join(this.#options.state, directory);
 		const found: TaskIdentity[] = [];
-		for (const namespace of await namesIn(top))
-			for (const id of await namesIn(join(top, namespace)))
-				if (!id.startsWith(".")) found.push({ namespace, id });
-				else await rm(join(top, namespace, id), { recursive: true, force: true });
+		for (const top of [this.#options.state, this.#options.root].map((parent) => join(parent, directory)))
+			for (const namespace of await namesIn(top))
+				for (const id of await namesIn(join(top, namespace)))
+					if (id.startsWith(".")) await rm(join(top, namespace, id), { recursive: true, force: true });
+					else if (!found.some((known) => known.namespace === namespace && known.id === id))
+						found.push({ namespace, id });
 		return found;
 	}
 
@@ -112,6 +124,15 @@ export class Bundles {
 			throw DaemonError.from(reason, { kind: "bundle", ...task });
 		});
 	}
+}
+
+let hiddenNames = 0;
+
+/** Gives a directory a name that nobody takes for a bundle, and answers with it. */
+async function hide(path: string): Promise<string> {
+	const hidden = join(dirname(path), `.${basename(path)}.${process.pid}.${++hiddenNames}`);
+	await rename(path, hidden).catch(ignore("ENOENT"));
+	return hidden;
 }
 
 const ignore =
