@@ -38,9 +38,11 @@ function codeFor({ problem }: DaemonError): number {
 
 /** What the user can do, where the error does not say it already. */
 function adviceFor({ code, object }: DaemonError): string | undefined {
-	if (code === "NotFound" && object.kind === "image") return `Pull it first: troupe pull ${object.id}`;
+	if (code === "NotFound" && object.kind === "image")
+		return `Pull it first (troupe pull ${object.id}), or see what there is: troupe images`;
 	if (code === "NotFound" && (object.kind === "container" || object.kind === "task"))
 		return "See what there is: troupe ps";
-	if (code === "Unavailable" && object.kind !== "daemon") return "See why: troupe doctor";
+	if (code === "Unavailable" && (object.kind === "container" || object.kind === "task"))
+		return "See why: troupe doctor";
 	return undefined;
 }
