@@ -12,6 +12,7 @@ import type { Kernel } from "../sys/kernel.ts";
 import { serve as serveTtrpc, type TtrpcServer } from "../ttrpc/server.ts";
 import { type GrpcServer, serveGrpc } from "./grpc-server.ts";
 import { holdDirectory } from "./held-directory.ts";
+import { taskManagerKey } from "./plugins/task.plugins.ts";
 import { ttrpcImplementations } from "./ttrpc-services.ts";
 import { checkSocketPath, removeStaleSocket } from "./unix-listener.ts";
 
@@ -46,8 +47,8 @@ const callGraceMs = 2_000;
 const pluginGraceMs = 5_000;
 
 /**
- * Starts everything, lowest first: directories, plugins (among them store, actors, reconciliation of the tasks), the ttrpc
- * socket, and last the gRPC socket: who can connect finds everything there. What has started is stopped again if a later
+ * Starts everything, lowest first: directories, plugins (among them store and actors), the ttrpc socket, on which shims tell
+ * what they have kept, reconciliation of the tasks, and last the gRPC socket: who can connect finds everything there. What has started is stopped again if a later
  * step fails. Errors: FailedPrecondition (another daemon, a required plugin), InvalidArgument (plugin graph, a path).
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
@@ -82,8 +83,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		const forShims = [...plugins.ofType<Service>(ttrpcServices.group).values()];
 		const ttrpc = await openTtrpc(`${address}.ttrpc`, [...services, ...forShims], log);
 		undo.defer(() => ttrpc.close());
+		const tasks = plugins.get(taskManagerKey);
+		await tasks?.reconciled();
 		const grpc = await openGrpc(address, services, log);
 		undo.defer(() => grpc.stop(callGraceMs));
+		tasks?.sweep(stopping.signal).catch((error: unknown) => log.error({ error }, "sweep of bundles failed"));
 		const started = undo.move();
 		return {
 			plugins: () => plugins.list(),

@@ -23,6 +23,7 @@ import { metadataPlugins } from "./metadata.plugins.ts";
 import { snapshotPlugins } from "./snapshot.plugins.ts";
 import { storePlugin } from "./store.plugin.ts";
 import { streamPlugin } from "./stream.plugin.ts";
+import { taskPlugins } from "./task.plugins.ts";
 import { workerPlugins } from "./worker.plugins.ts";
 
 /** Everything that this daemon is made of. Nothing registers itself: what is not in this list does not exist. */
@@ -35,6 +36,7 @@ export const daemonPlugins: readonly Plugin[] = [
 	...snapshotPlugins,
 	garbageCollectorPlugin,
 	imagePullerPlugin,
+	...taskPlugins,
 	streamsPlugin,
 	streamPlugin,
 	containersPlugin,
