@@ -22,7 +22,7 @@ h1 { font-size: 1.25rem; margin: 0; } h2 { font-size: 1rem; margin: 1.25rem 0 .5
 .card.failed { border-left-color: #c0392b; } .card.gone { opacity: .25; }
 main { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1.5rem; } @media (max-width: 60rem) { main { grid-template-columns: minmax(0, 1fr); } }
 #tree { list-style: none; margin: 0; padding: 0; } #tree li { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; border-radius: 4px; }
-#tree .state { border: 1px solid var(--line); border-radius: 9px; padding: 0 .5em; font-size: 12px; } .fresh { animation: fresh 1.6s; }
+#tree .state { border: 1px solid var(--line); border-radius: 9px; padding: 0 .5em; font-size: 12px; } #tree .state:empty { display: none; } .fresh { animation: fresh 1.6s; }
 @keyframes fresh { from { background: color-mix(in srgb, #f2c14e 45%, transparent); } }
 #log { width: 100%; border-collapse: collapse; } #log td { padding: .1rem .5rem .1rem 0; vertical-align: top; word-break: break-all; } #log td:nth-child(-n+2) { white-space: nowrap; }
 </style>
@@ -77,7 +77,7 @@ function node(path, kind, state, status) {
   let found = nodes.get(path);
   if (!found) {
     const row = element("li");
-    row.style.paddingLeft = (path.split("/").length - 2) * 1.1 + "rem";
+    row.style.paddingLeft = (path === "/" ? 0 : path.split("/").length - 1) * 1.1 + "rem";
     row.title = path;
     row.append(element("span", "", path.slice(path.lastIndexOf("/") + 1) || "root"), " ", element("span", "state"), " ", element("span", "quiet", kind));
     found = { row, state: row.querySelector(".state") };
