@@ -31,7 +31,7 @@ function tell(event: KernelEvent, log: PluginLog): void {
 			log.info({ actor: event.path, delayMs: event.delayMs }, "actor restarts");
 			return;
 		case "dead letter":
-			log.debug({ ...event.letter }, "dead letter");
+			log.debug({ letter: event.letter }, "dead letter");
 			return;
 		case "transition":
 			return;
