@@ -1,4 +1,4 @@
-import { DaemonError } from "../errors/daemon-error.ts";
+import { DaemonError, describe } from "../errors/daemon-error.ts";
 import { type CallOptions, connect, type ServiceClient, type TtrpcClient } from "../ttrpc/client.ts";
 import type { ServiceDefinition } from "../ttrpc/service.ts";
 import { type Target, ttrpcAddress } from "./target.ts";
@@ -62,7 +62,10 @@ export class DaemonConnection {
 
 const describedObject = /^([a-zA-Z][\w ]*) ("(?:[^"\\]|\\.)*")(?: in namespace ("(?:[^"\\]|\\.)*"))?: (.*)$/s;
 
-/** ttrpc carries an error's code and text. The text begins with the object's identity (see `describe`): here it is again. */
+/**
+ * ttrpc carries an error's code and text. The text begins with the object's identity (see `describe`), once for each
+ * process that it came through (shim, daemon): here it is an identity again, and said once.
+ */
 function identified(reason: unknown): unknown {
 	if (!(reason instanceof DaemonError)) return reason;
 	const [, kind, id, namespace, problem] = describedObject.exec(reason.problem) ?? [];
@@ -72,7 +75,8 @@ function identified(reason: unknown): unknown {
 		id: JSON.parse(id) as string,
 		...(namespace === undefined ? {} : { namespace: JSON.parse(namespace) as string }),
 	};
-	return new DaemonError(reason.code, object, problem, { cause: reason });
+	const again = `${describe(object)}: `;
+	return new DaemonError(reason.code, object, problem.replaceAll(again, ""), { cause: reason });
 }
 
 /** Milliseconds between two attempts to reach a daemon that is starting. */
