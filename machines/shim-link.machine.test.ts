@@ -34,7 +34,6 @@ const messages: readonly Message[] = [
 	{ type: "link.down" },
 	{ type: "estate.settled" },
 	{ type: "estate.refused", problem: "no standby" },
-	{ type: "shim.retired" },
 	{ type: "restored" },
 	{ type: "request.cancelled", request: "connect#0" },
 	...Object.keys(shimLinkLimits).map((name) => ({ type: "deadline.passed", name })),

@@ -48,8 +48,7 @@ export type ShimLinkFact =
 	| { type: "link.down" }
 	/** What lived in it has another home, or is buried. */
 	| { type: "estate.settled" }
-	| { type: "estate.refused"; problem: string }
-	| { type: "shim.retired" };
+	| { type: "estate.refused"; problem: string };
 
 /** Milliseconds, but for `attempts`. */
 export const shimLinkLimits = {
@@ -91,6 +90,11 @@ const refuseConnect = {
 		problem: "the shim is gone",
 	}),
 } as const;
+/** A container came meanwhile. */
+const refuseRetire = {
+	type: "refuse",
+	params: ({ context }: Now) => ({ request: context.asked, code: "FailedPrecondition", problem: "the shim is in use" }),
+} as const;
 const addressOf = ({ context: { address } }: Now) => ({ address });
 
 const orders = setup({
@@ -104,6 +108,8 @@ const orders = setup({
 		isDeadline: (_, { name, passed }: { name: Deadline; passed: string }) => name === passed,
 		isRunning: ({ context }) => context.address !== "",
 		isHopeless: ({ context }, { dead }: { dead: boolean }) => dead || context.failures + 1 >= shimLinkLimits.attempts,
+		shardStays: ({ context }, { name, passed }: { name: Deadline; passed: string }) =>
+			name === passed && context.kind === "shard",
 		isHopelesslyLate: ({ context }, { name, passed }: { name: Deadline; passed: string }) =>
 			name === passed && context.failures + 1 >= shimLinkLimits.attempts,
 	},
@@ -119,7 +125,7 @@ const orders = setup({
 		tellLost: effect(),
 		/** Finds an heir for its containers, or buries them. `estate.settled` or `estate.refused`. */
 		settleEstate: effect(),
-		/** Shutdown; `shim.retired`. */
+		/** Shutdown: a shim in which nothing lives then ends, which ends the connection. */
 		askShimToRetire: effect(),
 		noteAsked: assign((_, { request }: { request: string }) => ({ asked: request })),
 		noteBoot: assign((_, { address, version, pid }: { address: string; version: number; pid: number }) => ({
@@ -269,9 +275,15 @@ export const shimLinkMachine = orders.extend({ actions: { replyToWaiting, refuse
 			exit: waited("retire"),
 			on: {
 				connect: { actions: refuseConnect },
-				"shim.retired": { target: "gone", actions: replyAsked },
 				"link.down": { target: "gone", actions: replyAsked },
-				"deadline.passed": { guard: passes("retire"), target: "gone", actions: replyAsked },
+				"deadline.passed": [
+					{
+						guard: { type: "shardStays", params: ({ event }) => ({ name: "retire", passed: event.name }) },
+						target: "connected",
+						actions: refuseRetire,
+					},
+					{ guard: passes("retire"), target: "gone", actions: replyAsked },
+				],
 				restored: "connecting",
 			},
 		},

@@ -69,11 +69,8 @@ export function shimLinkActor(world: ShimLinkWorld) {
 				const { shim: id, namespace } = scope.context;
 				const timeoutMs = shimLinkLimits.retire * 0.9;
 				const shutdown = connections.get(scope.path)?.task.shutdown({ id, now: false }, { timeoutMs, namespace });
-				// Whatever it answers: a shim with containers stays, and is found again by its address.
-				Promise.resolve(shutdown).then(
-					() => scope.send({ type: "shim.retired" }),
-					() => scope.send({ type: "shim.retired" }),
-				);
+				// Whatever it answers: one that ends closes the connection, one that does not is in use.
+				shutdown?.catch(() => undefined);
 			},
 		},
 		terminate: close,

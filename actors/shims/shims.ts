@@ -165,7 +165,10 @@ export class Shims {
 			this.#supervisor
 				.find(id)
 				?.ask({ type: "retire" }, { deadlineMs: shimLinkLimits.retire * 2 })
-				.catch((reason: unknown) => warn({ shim: id, reason: String(reason) }, "a shim was not asked to end"));
+				.catch((reason: unknown) => {
+					if (reason instanceof DaemonError && reason.code === "FailedPrecondition") this.release(namespace, shim);
+					else warn({ shim: id, reason: String(reason) }, "a shim was not asked to end");
+				});
 		};
 		this.#idle.set(id, system.clock.after(link.kind === "shard" ? idleMs : 0, retire));
 	}
@@ -299,10 +302,9 @@ export class Shims {
 		signal: AbortSignal,
 	): Promise<void> {
 		const { namespace, group } = link;
-		const [first] = left;
-		if (first === undefined) return;
 		const { standby, shardSize, residents, warn } = this.#options;
-		const request = { namespace, group, containerId: first.id, shardSize, fresh: true };
+		// Without a container's name: these are adopted, not on their way to be created there.
+		const request = { namespace, group, containerId: "", shardSize, fresh: true };
 		const heir = this.#shardInput(namespace, group, await standby.shardFor(request));
 		await this.#connect(heir, signal);
 		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
