@@ -58,6 +58,11 @@ test("the tree shows parents, branches, states and what is unusual", () => {
 	]);
 });
 
+test("a name with a slash stands below the nearest node above it", () => {
+	const nodes = [supervisor("/"), supervisor("/task-manager"), actor("/task-manager/default/web")];
+	assert.deepEqual(drawing(nodes, 1000).at(-1), "   └─ default/web  running  0s");
+});
+
 test("a node whose parent is not listed is drawn as a root of its own", () => {
-	assert.deepEqual(drawing([actor("/lost/child")], 1000), ["child  running  0s"]);
+	assert.deepEqual(drawing([actor("/lost/child")], 1000), ["lost/child  running  0s"]);
 });

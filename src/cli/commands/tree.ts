@@ -27,16 +27,23 @@ async function nextChange(target: Target, since: number): Promise<void> {
 
 /** One line for each node, with branches. */
 export function drawing(nodes: readonly ActorNode[], now = Date.now()): string[] {
-	const parentOf = (path: string): string => (path === "/" ? "" : path.slice(0, path.lastIndexOf("/")) || "/");
 	const known = new Set(nodes.map(({ path }) => path));
-	const children = Map.groupBy(nodes, ({ path }) => (known.has(parentOf(path)) ? parentOf(path) : ""));
+	// names may hold a slash (`default/web` below the task manager): the parent is the nearest path that is listed
+	const parentOf = (path: string): string => {
+		for (let above = path; above !== "/" && above !== ""; ) {
+			above = above.slice(0, above.lastIndexOf("/")) || "/";
+			if (known.has(above)) return above;
+		}
+		return "";
+	};
+	const children = Map.groupBy(nodes, ({ path }) => parentOf(path));
 	const lines: string[] = [];
 	const draw = (parent: string, indent: string): void => {
 		const siblings = children.get(parent) ?? [];
 		for (const [index, node] of siblings.entries()) {
 			const last = index === siblings.length - 1;
 			const branch = parent === "" ? "" : last ? "└─ " : "├─ ";
-			lines.push(`${indent}${branch}${nodeText(node, now)}`);
+			lines.push(`${indent}${branch}${nodeText(node, parent, now)}`);
 			draw(node.path, parent === "" ? indent : `${indent}${last ? "   " : "│  "}`);
 		}
 	};
@@ -44,8 +51,8 @@ export function drawing(nodes: readonly ActorNode[], now = Date.now()): string[]
 	return lines;
 }
 
-function nodeText(node: ActorNode, now: number): string {
-	const name = node.path === "/" ? "root" : node.path.slice(node.path.lastIndexOf("/") + 1);
+function nodeText(node: ActorNode, parent: string, now: number): string {
+	const name = node.path === "/" ? "root" : node.path.slice(parent === "/" ? 1 : parent.length).replace(/^\//, "");
 	const words = [name];
 	if (node.node === "supervisor") words.push(`[${node.strategy}]`);
 	else {
