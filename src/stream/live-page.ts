@@ -106,7 +106,7 @@ function take(event) {
     const { from, to, message } = event.data;
     if (to === null || to === undefined) { const old = nodes.get(event.subject); if (old) { old.row.remove(); nodes.delete(event.subject); } }
     else node(event.subject, "", to);
-    return log(event, words(from) + " → " + words(to) + "  (" + message + ")");
+    return log(event, words(from) + " → " + words(to) + "  (" + (message && message.type || message) + ")");
   }
   const life = lives[event.subject];
   if (life && event.data) life(event.namespace || "", event.data);

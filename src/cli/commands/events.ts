@@ -1,4 +1,5 @@
 import { DaemonError } from "../../errors/daemon-error.ts";
+import { messageType, stateText } from "../actor-node.ts";
 import { followJson } from "../http-connection.ts";
 import type { Target } from "../target.ts";
 
@@ -64,7 +65,5 @@ function lineOf(event: CloudEvent): string {
 	if (event.type !== "troupe.actor.transition")
 		return `${head} ${event.data === undefined ? (event.data_base64 ?? "") : JSON.stringify(event.data)}`;
 	const { from, to, message } = event.data as { from: unknown; to: unknown; message: unknown };
-	return `${head} ${word(from)} -> ${word(to)} (${word(message)})`;
+	return `${head} ${stateText(from)} -> ${stateText(to)} (${messageType(message)})`;
 }
-
-const word = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

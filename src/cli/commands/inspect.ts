@@ -1,7 +1,7 @@
 import { DaemonError } from "../../errors/daemon-error.ts";
 import { ContainersDefinition } from "../../gen/containerd/services/containers/v1/containers.ts";
 import { TasksDefinition } from "../../gen/containerd/services/tasks/v1/tasks.ts";
-import { type ActorNode, actorNode, actorTree, stateText } from "../actor-node.ts";
+import { type ActorNode, actorNode, actorTree, journalledTransitions, stateText } from "../actor-node.ts";
 import { withDaemon } from "../daemon-connection.ts";
 import { failure } from "../failure.ts";
 import { age, milliseconds } from "../human.ts";
@@ -48,7 +48,12 @@ async function actorOf(target: Target, id: string): Promise<Actor> {
 	try {
 		const { actors } = await actorTree(target);
 		const found = actors.find((node) => isTaskOf(node, target.namespace, id));
-		return found === undefined ? undefined : await actorNode(target, found.path);
+		if (found === undefined) return undefined;
+		const [node, journalled] = await Promise.all([
+			actorNode(target, found.path),
+			journalledTransitions(target, found.path),
+		]);
+		return node.node === "actor" && journalled.length > 0 ? { ...node, transitions: journalled } : node;
 	} catch (reason) {
 		return { problem: failure(reason).line };
 	}

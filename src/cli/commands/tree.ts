@@ -21,8 +21,11 @@ export async function tree(target: Target, { watch = false }: { readonly watch?:
 	}
 }
 
+/** The journal has the steps of durable actors only, and ages grow: it is drawn again every second in any case. */
+const restMs = 1_000;
+
 async function nextChange(target: Target, since: number): Promise<void> {
-	for await (const _ of followJson(target, `/v1/stream?since=${since}`)) return;
+	for await (const _ of followJson(target, `/v1/stream?since=${since}`, AbortSignal.timeout(restMs))) return;
 }
 
 /** One line for each node, with branches. */
