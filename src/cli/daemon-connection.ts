@@ -10,6 +10,7 @@ const callTimeoutMs = 60_000;
 export class DaemonConnection {
 	readonly #target: Target;
 	#client: TtrpcClient;
+	#reopening: Promise<void> | undefined;
 
 	private constructor(target: Target, client: TtrpcClient) {
 		this.#target = target;
@@ -21,9 +22,18 @@ export class DaemonConnection {
 		return new DaemonConnection(target, await dial(target));
 	}
 
-	/** Opens the connection anew, for at most `limitMs`: a daemon that was restarted is back within seconds. */
-	async reopen(limitMs: number): Promise<void> {
-		const end = Date.now() + limitMs;
+	/**
+	 * Opens the connection anew, for at most `limitMs`: a daemon that was restarted is back within seconds. Calls that
+	 * failed together share the new connection.
+	 */
+	reopen(limitMs: number): Promise<void> {
+		this.#reopening ??= this.#redial(Date.now() + limitMs).finally(() => {
+			this.#reopening = undefined;
+		});
+		return this.#reopening;
+	}
+
+	async #redial(end: number): Promise<void> {
 		this.#client.close();
 		for (;;) {
 			try {

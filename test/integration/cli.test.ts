@@ -80,6 +80,25 @@ describe("the troupe program", { skip }, () => {
 		assert.deepEqual([code, output], [9, "ready\ngot TERM\n"]);
 	});
 
+	test("a foreground run outlives a killed daemon: all output arrives, and the exit code", async () => {
+		const shared = join(daemon.directory, "go");
+		mkdirSync(shared);
+		const mount = `type=bind,src=${shared},dst=/go,options=rbind:ro`;
+		const script = "echo before; until [ -e /go/now ]; do sleep 0.05; done; echo after; exit 21";
+		const args = [...flags(), "run", "--rm", "--mount", mount, image, "sh", "-c", script];
+		const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+		let output = "";
+		child.stdout.on("data", (chunk) => (output += chunk));
+		await within(20_000, "the container runs", () => once(child.stdout, "data"));
+		const ended = once(child, "close");
+		await daemon.kill();
+		writeFileSync(join(shared, "now"), "");
+		await daemon.start();
+		const [code] = await within(30_000, "run ends", () => ended);
+		assert.deepEqual([code, output], [21, "before\nafter\n"]);
+		assert.equal(await daemon.succeed("ps", "-q"), "");
+	});
+
 	test("when nobody reads the output any more, the container ends", async () => {
 		const command = `${[program, ...flags()].join(" ")} run --rm ${image} yes | head -n 1`;
 		const { code, stdout } = await within(30_000, "the pipe ends", () => run("sh", ["-c", command]));

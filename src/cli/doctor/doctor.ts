@@ -35,14 +35,14 @@ async function askInspection(target: Target): Promise<Finding> {
 	const subject = "live stream";
 	try {
 		const { sequence, actors } = await actorTree(target);
-		const troubled = actors.filter(({ status, restarts }) => status !== "running" || restarts > 0);
+		const troubled = actors.filter(({ status, restarts }) => status === "backoff" || restarts > 0);
 		const detail = `${actors.length} actors, journal at record ${sequence}`;
 		if (troubled.length === 0) return { subject, verdict: "ok", detail };
 		const paths = troubled.slice(0, 3).map(({ path }) => path);
 		return {
 			subject,
 			verdict: "note",
-			detail: `${detail}; restarted or not running: ${paths.join(", ")}`,
+			detail: `${detail}; restarted: ${paths.join(", ")}`,
 			remedy: "troupe tree",
 		};
 	} catch (reason) {

@@ -1,9 +1,9 @@
 import { constants } from "node:os";
 import { DaemonError } from "../../errors/daemon-error.ts";
 import { TasksDefinition } from "../../gen/containerd/services/tasks/v1/tasks.ts";
+import { Status } from "../../gen/containerd/types/task/task.ts";
 import type { SpecOptions } from "../../gen/troupe/v1/specs.ts";
 import { parseMount } from "../../oci/mount-option.ts";
-import type { ServiceClient } from "../../ttrpc/client.ts";
 import { DaemonConnection } from "../daemon-connection.ts";
 import { brokenPipe, ExitWith, failure } from "../failure.ts";
 import { imageName } from "../image-name.ts";
@@ -42,8 +42,6 @@ export interface RunOptions {
 	readonly snapshotter: string;
 }
 
-type Tasks = ServiceClient<typeof TasksDefinition>;
-
 /** Runtime create and start may pull a cold disk and mount dozens of layers. */
 const createTimeoutMs = 120_000;
 /** A daemon that is away longer is not coming back by itself. */
@@ -56,8 +54,7 @@ export async function run(target: Target, image: string, args: readonly string[]
 	const daemon = await DaemonConnection.open(target);
 	try {
 		const container = await createContainer(daemon, plan);
-		const tasks = daemon.service(TasksDefinition);
-		if (options.detach === true) await runDetached(tasks, container, options.logUri ?? "");
+		if (options.detach === true) await runDetached(daemon, container, options.logUri ?? "");
 		else throw new ExitWith(await runAttached(daemon, container, options));
 	} finally {
 		daemon.close();
@@ -113,11 +110,12 @@ function planOf(image: string, args: readonly string[], options: RunOptions): Co
 	};
 }
 
-async function runDetached(tasks: Tasks, container: CreatedContainer, logUri: string): Promise<void> {
+async function runDetached(daemon: DaemonConnection, container: CreatedContainer, logUri: string): Promise<void> {
 	const { id: containerId, rootfs } = container;
 	try {
-		await tasks.create({ containerId, rootfs, stdout: logUri, stderr: logUri }, { timeoutMs: createTimeoutMs });
-		await startOrDelete(tasks, containerId);
+		const request = { containerId, rootfs, stdout: logUri, stderr: logUri };
+		await daemon.service(TasksDefinition).create(request, { timeoutMs: createTimeoutMs });
+		await startTask(daemon, containerId);
 	} catch (error) {
 		await removeAfter(error, container);
 		throw error;
@@ -135,24 +133,50 @@ async function removeAfter(error: unknown, container: CreatedContainer): Promise
 
 const isUnavailable = (error: unknown): boolean => error instanceof DaemonError && error.code === "Unavailable";
 
-/** The exit, across restarts of the daemon: the container and its output do not need it. */
-async function exitOf(daemon: DaemonConnection, containerId: string): Promise<number> {
-	const tasks = daemon.service(TasksDefinition);
+/** Waits for a daemon that went away, then does `work` again; what it had already deleted before counts as done. */
+async function acrossRestarts<T>(daemon: DaemonConnection, work: () => Promise<T>): Promise<T | undefined> {
+	try {
+		return await work();
+	} catch (error) {
+		if (!isUnavailable(error)) throw error;
+	}
 	for (;;) {
+		await daemon.reopen(daemonAwayMs);
 		try {
-			return (await tasks.wait({ containerId }, { timeoutMs: Number.POSITIVE_INFINITY })).exitStatus;
+			return await work();
 		} catch (error) {
+			if (error instanceof DaemonError && error.code === "NotFound") return undefined;
 			if (!isUnavailable(error)) throw error;
-			await daemon.reopen(daemonAwayMs);
 		}
 	}
 }
 
-async function startOrDelete(tasks: Tasks, containerId: string): Promise<void> {
+/** The exit, across restarts of the daemon: the container and its output do not need it. */
+async function exitOf(daemon: DaemonConnection, containerId: string): Promise<number> {
+	const tasks = daemon.service(TasksDefinition);
+	const wait = () => tasks.wait({ containerId }, { timeoutMs: Number.POSITIVE_INFINITY });
+	const exit = await acrossRestarts(daemon, wait);
+	if (exit === undefined)
+		throw new DaemonError(
+			"NotFound",
+			{ kind: "task", id: containerId },
+			"was deleted by somebody else; its exit code is lost",
+		);
+	return exit.exitStatus;
+}
+
+/** Starts the task; a daemon that went away before it answered is asked whether the task runs. */
+async function startTask(daemon: DaemonConnection, containerId: string): Promise<void> {
+	const tasks = daemon.service(TasksDefinition);
+	let again = false;
 	try {
-		await tasks.start({ containerId }, { timeoutMs: createTimeoutMs });
+		await acrossRestarts(daemon, async () => {
+			if (again && (await tasks.get({ containerId })).process?.status !== Status.CREATED) return;
+			again = true;
+			await tasks.start({ containerId }, { timeoutMs: createTimeoutMs });
+		});
 	} catch (error) {
-		await tasks.delete({ containerId });
+		if (!isUnavailable(error)) await tasks.delete({ containerId });
 		throw error;
 	}
 }
@@ -180,7 +204,7 @@ async function runAttached(
 	} finally {
 		fifos.remove();
 	}
-	if (options.rm === true) await container.remove();
+	if (options.rm === true) await acrossRestarts(daemon, () => container.remove());
 	return exitCode;
 }
 
@@ -218,9 +242,9 @@ async function attend(
 		try {
 			resize();
 			terminal?.onResize(resize);
-			await startOrDelete(tasks, containerId);
+			await startTask(daemon, containerId);
 			const exitStatus = await exit;
-			await tasks.delete({ containerId });
+			await acrossRestarts(daemon, () => tasks.delete({ containerId }));
 			await Promise.all(outputs.map((output) => output.finish()));
 			return readerGone ? brokenPipe : exitStatus;
 		} finally {
