@@ -4,6 +4,7 @@ import type { RequestRefusal, ScopeOf } from "../kernel/actor-definition.ts";
 import { defineActor } from "../kernel/actor-logic.ts";
 import type { ShimConnection } from "../shims/shim-connection.ts";
 import { failureOf, isNotFound, noStateOf, stateFactOf } from "../task/shim-answer.ts";
+import { untilReachable } from "../task/task.actor.ts";
 import { publishTaskEvent, timestampOf } from "../task/task-events.ts";
 import type { AnyValue, ProcessIdentity, TaskIdentity } from "../task-manager/tasks.ts";
 import type { Witness } from "../task-manager/witness.ts";
@@ -96,7 +97,8 @@ export function processActor(world: ProcessWorld) {
 			},
 			askShimToDelete(_, scope) {
 				letGo(scope);
-				call(scope, (task, process) => task.delete(process, options(scope, "delete"))).then(
+				const ask = () => call(scope, (task, process) => task.delete(process, options(scope, "delete")));
+				untilReachable(scope, within("delete"), ask).then(
 					() => scope.send({ type: "shim.deleted" }),
 					(reason: unknown) => (isNotFound(reason) ? scope.send({ type: "shim.deleted" }) : fail(scope)(reason)),
 				);

@@ -1,8 +1,10 @@
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { constants, open } from "node:fs";
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { failedWith } from "../../src/sys/sys-error.ts";
+
+const openDescriptor = promisify(open);
 
 /**
  * The FIFO `log` of a bundle, which a shim opens for writing at its start and waits until somebody reads (containerd's
@@ -18,9 +20,9 @@ export async function readShimLog(
 	} catch (reason) {
 		if (!failedWith(reason, "EEXIST")) throw reason; // a shim of an earlier daemon writes there
 	}
-	const file = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
-	// The socket owns the descriptor from here on; the handle must not close it a second time.
-	const pipe = new Socket({ fd: file.fd, readable: true, writable: false });
+	// A bare descriptor: the socket owns it, and a FileHandle would close it a second time.
+	const descriptor = await openDescriptor(path, constants.O_RDWR | constants.O_NONBLOCK);
+	const pipe = new Socket({ fd: descriptor, readable: true, writable: false });
 	pipe.on("error", () => pipe.destroy());
 	const lines = createInterface({ input: pipe, crlfDelay: Number.POSITIVE_INFINITY });
 	lines.on("line", (text) => line(text.slice(0, 4_096)));

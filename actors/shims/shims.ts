@@ -135,6 +135,17 @@ export class Shims {
 		);
 	}
 
+	/** Has the shims report what they have kept while no daemon listened. Call it when the ttrpc socket is open. */
+	async flush(): Promise<void> {
+		const shards = [...this.#links.values()].filter(({ kind }) => kind === "shard");
+		const flushes = shards.map(async ({ namespace, shim }) => {
+			await this.connection(namespace, shim).shard.flush({}, { timeoutMs: flushMs });
+		});
+		for (const result of await Promise.allSettled([this.#options.standby.flush(), ...flushes]))
+			if (result.status === "rejected")
+				this.#options.warn({ reason: String(result.reason) }, "a shim reports later what it has kept");
+	}
+
 	/** Waits, up to `timeoutMs`, until a shim can be called. */
 	async reach(namespace: string, shim: string, timeoutMs: number, signal: AbortSignal): Promise<ShimConnection> {
 		const id = idOf({ namespace, shim });

@@ -44,6 +44,17 @@ export class Standby {
 		return found && { shim: found.shardId, address: found.address, pid: found.pid };
 	}
 
+	/** Has a standby that runs report what it has kept, instead of at its next attempt. */
+	async flush(): Promise<void> {
+		let standby: StandbyClient;
+		try {
+			standby = await this.#connected();
+		} catch {
+			return; // none runs: it has kept nothing
+		}
+		await standby.flush({}, { timeoutMs: this.#options.timeoutMs });
+	}
+
 	/** Ends the connection; the standby lives on. */
 	close(): void {
 		this.#close?.();

@@ -266,7 +266,9 @@ export function taskActor(world: TaskWorld) {
 	async function remove(scope: TaskScope): Promise<void> {
 		const { namespace, id } = scope.context;
 		letGo(scope);
-		await attempt(() => connectionOf(scope).task.delete({ id }, options(scope, "delete"))).catch(ignoreNotFound);
+		await untilReachable(scope, within("delete"), () =>
+			connectionOf(scope).task.delete({ id }, options(scope, "delete")),
+		).catch(ignoreNotFound);
 		await bundles.remove({ namespace, id });
 	}
 
@@ -312,3 +314,25 @@ const ignoreNotFound = (reason: unknown): void => {
 
 /** A throw before the call is an answer like one after it. */
 const attempt = async <T>(call: () => Promise<T>): Promise<T> => call();
+
+const againMs = 50;
+
+/**
+ * Makes a call again while no shim can be reached, up to `ms`: a stopped task may be deleted while an heir of its dead shim
+ * is still being found. Only for calls that may be repeated.
+ */
+export async function untilReachable<T>(
+	{ clock, signal }: Pick<TaskScope, "clock" | "signal">,
+	ms: number,
+	call: () => Promise<T>,
+): Promise<T> {
+	for (const end = clock.monotonic() + ms; ; ) {
+		try {
+			return await call();
+		} catch (reason) {
+			const unreachable = reason instanceof DaemonError && reason.code === "Unavailable";
+			if (!unreachable || signal.aborted || clock.monotonic() + againMs >= end) throw reason;
+			await new Promise<void>((resolve) => clock.after(againMs, resolve));
+		}
+	}
+}

@@ -73,10 +73,12 @@ class Stage {
 				},
 			}),
 		]);
+		await this.shims.flush();
 		await this.manager.reconciled();
 	}
 
 	async stop(): Promise<void> {
+		await this.shims.flush();
 		await this.#server?.close();
 		this.shims.stop();
 		await this.#system?.stop();
@@ -191,4 +193,76 @@ for (const runtime of ["crun"])
 			await tasks.delete(idOf("orphan"), call);
 			assert.deepEqual((await stage.events("orphan")).slice(1), ["/tasks/start", "/tasks/exit 9", "/tasks/delete"]);
 		});
+
+		test("a container that ends while daemon and shard are dead has its status from the standby", async () => {
+			await stage.run("both", ["sh", "-c", "sleep 0.4; exit 6"]);
+			const pid = await stage.shimPid("both");
+			await stage.stop();
+			process.kill(pid, "SIGKILL");
+			await new Promise((resolve) => setTimeout(resolve, 800));
+			await stage.start();
+			assert.equal((await stage.manager.tasks.wait(idOf("both"), call)).exitStatus, 6);
+			await stage.manager.tasks.delete(idOf("both"), call);
+			assert.deepEqual((await stage.events("both")).slice(1), ["/tasks/start", "/tasks/exit 6", "/tasks/delete"]);
+		});
 	});
+
+const runcShim = "containerd-shim-runc-v2";
+describe(`tasks with ${runcShim}`, {
+	skip: findExecutable(runcShim) === undefined && `${runcShim} is not installed`,
+}, () => {
+	const runtime = "io.containerd.runc.v2";
+	let stage: Stage;
+	before(async () => {
+		const host = await ShimHost.start();
+		await host.stopDaemon();
+		stage = new Stage(host);
+		await stage.start();
+	});
+	after(async () => {
+		await stage.stop();
+		await stage.host.dispose();
+	});
+
+	test("a container's life, and its shim ends with it", async () => {
+		const { tasks } = stage.manager;
+		await stage.create("go", ["sh", "-c", "exit 3"], runtime);
+		const { shim } = stage.context("go");
+		const exit = tasks.wait(idOf("go"), call);
+		await tasks.start(idOf("go"), call);
+		assert.equal((await exit).exitStatus, 3);
+		assert.equal((await tasks.delete(idOf("go"), call)).exitStatus, 3);
+		assert.deepEqual(await stage.events("go"), ["/tasks/create", "/tasks/start", "/tasks/exit 3", "/tasks/delete"]);
+		await until("the link is gone", () => stage.store.get(`v1/${namespace}/shim/${shim}`) === undefined);
+	});
+
+	test("a restarted daemon finds the shim and its container again", async () => {
+		await stage.run("again", ["sleep", "60"], runtime);
+		await stage.stop();
+		await stage.start();
+		const { tasks } = stage.manager;
+		assert.equal((await tasks.get(idOf("again"), call)).status, "running");
+		await tasks.kill(idOf("again"), { signal: 9, all: false }, call);
+		assert.equal((await tasks.wait(idOf("again"), call)).exitStatus, 137);
+		await tasks.delete(idOf("again"), call);
+	});
+
+	test("a container whose shim is killed is buried by the binary, told once", async () => {
+		const { tasks } = stage.manager;
+		await stage.run("grave", ["sleep", "60"], runtime);
+		const connection = stage.shims.connection(namespace, stage.context("grave").shim);
+		process.kill((await connection.task.connect({ id: "grave" })).shimPid, "SIGKILL");
+		assert.equal((await tasks.wait(idOf("grave"), call)).exitStatus, 137);
+		await tasks.delete(idOf("grave"), call);
+		assert.deepEqual((await stage.events("grave")).slice(1), ["/tasks/start", "/tasks/exit 137", "/tasks/delete"]);
+	});
+
+	test("a creation that the shim refuses leaves neither bundle nor shim", async () => {
+		await assert.rejects(
+			stage.create("bad", ["/no/such/program"], runtime).then(() => stage.manager.tasks.start(idOf("bad"), call)),
+		);
+		if ((await stage.manager.tasks.list(namespace, call)).length > 0)
+			await stage.manager.tasks.delete(idOf("bad"), call);
+		await until("no link is left", () => [...stage.store.entries(`v1/${namespace}/shim/`)].length === 0);
+	});
+});
