@@ -2,7 +2,7 @@
  * Bundles what ships into dist/: the daemon, the shim, the CLI and the workers, one file each, so that starting a program
  * opens few files. Native modules stay in node_modules.
  */
-import { existsSync, globSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 
@@ -19,7 +19,7 @@ const shared: BuildOptions = {
 	outExtension: { ".js": ".mjs" },
 	legalComments: "none",
 	logLevel: "warning",
-	metafile: true,
+	write: false,
 	// native code, or files that find their own neighbours by path
 	external: ["@nxtedition/rocksdb", "piscina"],
 	// some dependencies are CommonJS and call require
@@ -73,7 +73,12 @@ const results = await Promise.all([
 	build({ ...cli, entryPoints: [{ out: "troupe-grpc", in: "@grpc/grpc-js" }] }),
 ]);
 
-const written = new Set(
-	results.flatMap((result) => Object.keys(result.metafile?.outputs ?? {})).map((file) => basename(file)),
-);
+// Each file appears whole, under its name: daemons and shims that start meanwhile read the old one or the new one.
+mkdirSync(output, { recursive: true });
+const files = results.flatMap((result) => result.outputFiles ?? []);
+for (const { path, contents } of files) {
+	writeFileSync(`${path}.new`, contents);
+	renameSync(`${path}.new`, path);
+}
+const written = new Set(files.map(({ path }) => basename(path)));
 for (const name of readdirSync(output)) if (/\.[cm]js$/.test(name) && !written.has(name)) rmSync(join(output, name)); // of an earlier build
