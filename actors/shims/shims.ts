@@ -184,6 +184,11 @@ export class Shims {
 		this.#idle.set(id, system.clock.after(link.kind === "shard" ? idleMs : 0, retire));
 	}
 
+	/** Shims of an earlier daemon that nobody lives in any more end as well. Call it when the tasks are reconciled. */
+	releaseEmpty(): void {
+		for (const { namespace, shim } of this.#links.values()) this.release(namespace, shim);
+	}
+
 	/** Closes the connections' timers; shims live on. */
 	stop(): void {
 		for (const cancel of this.#idle.values()) cancel();

@@ -84,22 +84,22 @@ export class Standby {
 	}
 
 	#connected(): Promise<StandbyClient> {
-		this.#client ??= this.#connect();
-		return this.#client;
+		if (this.#client !== undefined) return this.#client;
+		const attempt = this.#connect();
+		this.#client = attempt;
+		const forget = (): void => {
+			if (this.#client === attempt) this.#client = undefined;
+		};
+		attempt.catch(forget);
+		return attempt;
 	}
 
 	async #connect(): Promise<StandbyClient> {
-		const forget = (): void => {
+		const client = await this.#options.connect();
+		this.#close = () => client.close();
+		void client.closed.then(() => {
 			this.#client = undefined;
-		};
-		try {
-			const client = await this.#options.connect();
-			this.#close = () => client.close();
-			void client.closed.then(forget);
-			return client.service(StandbyDefinition);
-		} catch (reason) {
-			forget();
-			throw reason;
-		}
+		});
+		return client.service(StandbyDefinition);
 	}
 }
