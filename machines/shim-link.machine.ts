@@ -273,8 +273,8 @@ export const shimLinkMachine = orders.extend({ actions: { replyToWaiting, refuse
 		retiring: {
 			entry: ["askShimToRetire", wait("retire")],
 			exit: waited("retire"),
+			meta: { stash: ["connect"] },
 			on: {
-				connect: { actions: refuseConnect },
 				"link.down": { target: "gone", actions: replyAsked },
 				"deadline.passed": [
 					{

@@ -16,6 +16,8 @@ class ScriptedHost {
 	readonly told: string[] = [];
 	readonly residents = new Map<string, string>();
 	standbyRuns = false;
+	/** 2: the next shard that the standby names is dead. */
+	stillborn = 0;
 	#shards = 0;
 	#waiting: (() => void)[] = [];
 
@@ -50,7 +52,9 @@ class ScriptedHost {
 		this.calls.push(`${method} ${address}`);
 		if (method === "startShard") {
 			const fresh = (request as { fresh: boolean }).fresh;
-			if (fresh || this.#shards === 0) this.#shards++;
+			if (fresh || this.#shards === 0 || this.stillborn === 1) this.#shards++;
+			if (this.stillborn > 0 && this.stillborn-- === 2)
+				return { shardId: `s${this.#shards}`, address: "unix:///dead", pid: 9 };
 			const shardId = `s${this.#shards}`;
 			if (!this.alive.has(`unix:///${shardId}`)) this.serve(`unix:///${shardId}`);
 			return { shardId, address: `unix:///${shardId}`, pid: this.#shards };
@@ -206,4 +210,10 @@ test("a shim in which nothing lives any more is asked to end", async () => {
 	shims.release("default", "s1");
 	await until(() => links().length === 0);
 	assert.ok(host.calls.includes("shutdown unix:///s1"));
+});
+
+test("a shard that dies after the standby has named it is replaced by another", async () => {
+	host.stillborn = 2;
+	assert.equal(await assign("a", "own"), "s2");
+	await until(() => links().join() === "s2");
 });

@@ -113,9 +113,17 @@ export class Shims {
 
 	/** The shim in which a container is to be created, connected. Its name is for the container's record. */
 	async assign(seeker: ShimSeeker): Promise<{ readonly shim: string; readonly connection: ShimConnection }> {
-		const input = this.isOwn(seeker.runtime) ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
-		await this.#connect(input, seeker.signal);
-		return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
+		for (let attempt = 1; ; attempt++) {
+			const input = this.isOwn(seeker.runtime) ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
+			try {
+				await this.#connect(input, seeker.signal);
+				return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
+			} catch (reason) {
+				// The shard died after the standby had named it: it names another now.
+				const died = reason instanceof DaemonError && reason.code === "Unavailable" && input.kind === "shard";
+				if (!died || attempt === tries || seeker.signal.aborted) throw reason;
+			}
+		}
 	}
 
 	isOwn(runtime: string): boolean {
