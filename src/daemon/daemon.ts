@@ -12,7 +12,7 @@ import type { Kernel } from "../sys/kernel.ts";
 import { serve as serveTtrpc, type TtrpcServer } from "../ttrpc/server.ts";
 import { type GrpcServer, serveGrpc } from "./grpc-server.ts";
 import { holdDirectory } from "./held-directory.ts";
-import { taskManagerKey } from "./plugins/task.plugins.ts";
+import { type RunningTasks, taskManagerKey } from "./plugins/task.plugins.ts";
 import { ttrpcImplementations } from "./ttrpc-services.ts";
 import { checkSocketPath, removeStaleSocket } from "./unix-listener.ts";
 
@@ -84,10 +84,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		const ttrpc = await openTtrpc(`${address}.ttrpc`, [...services, ...forShims], log);
 		undo.defer(() => ttrpc.close());
 		const tasks = plugins.get(taskManagerKey);
-		await tasks?.reconciled();
+		if (tasks !== undefined) await reconcile(tasks);
 		const grpc = await openGrpc(address, services, log);
 		undo.defer(() => grpc.stop(callGraceMs));
-		tasks?.sweep(stopping.signal).catch((error: unknown) => log.error({ error }, "sweep of bundles failed"));
+		tasks?.manager.sweep(stopping.signal).catch((error: unknown) => log.error({ error }, "sweep of bundles failed"));
 		const started = undo.move();
 		return {
 			plugins: () => plugins.list(),
@@ -98,6 +98,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		await undo.disposeAsync();
 		throw reason;
 	}
+}
+
+/** What shims have kept comes first, then what became of every task; shims that nobody needs any more may go. */
+async function reconcile({ manager, shims }: RunningTasks): Promise<void> {
+	await shims.flush();
+	await manager.reconciled();
+	shims.releaseEmpty();
 }
 
 /** The CLI uses this socket for unary calls: it starts faster without gRPC. */

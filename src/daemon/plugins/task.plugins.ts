@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { startHostShims } from "../../../actors/shims/host-shims.ts";
+import type { Shims } from "../../../actors/shims/shims.ts";
 import { Bundles } from "../../../actors/task/bundle.ts";
 import { pidfdWitness } from "../../../actors/task-manager/pidfd-witness.ts";
 import { startTaskManager, type TaskManager } from "../../../actors/task-manager/task-manager.ts";
@@ -12,7 +13,12 @@ import { unmountAll } from "../../sys/mounts.ts";
 import { nativeKernel } from "../../sys/native-kernel.ts";
 import { programs } from "../programs.ts";
 
-export const taskManagerKey = pluginKey<TaskManager>("io.troupe.actors.v1.task-manager");
+export interface RunningTasks {
+	readonly manager: TaskManager;
+	readonly shims: Shims;
+}
+
+export const taskManagerKey = pluginKey<RunningTasks>("io.troupe.actors.v1.task-manager");
 
 /** Section `[plugins."io.troupe.actors.v1.task-manager"]`. */
 const config = z.strictObject({
@@ -53,7 +59,7 @@ const taskManagerPlugin = plugin({
 			kernel: nativeKernel,
 			log,
 		});
-		return startTaskManager({
+		const manager = await startTaskManager({
 			system,
 			store,
 			shims,
@@ -67,13 +73,15 @@ const taskManagerPlugin = plugin({
 			witness: pidfdWitness(nativeKernel, system.clock),
 			warn: log.warn.bind(log),
 		});
+		return { manager, shims };
 	},
+	stop: ({ shims }) => shims.stop(),
 });
 
 const needs = { taskManager: taskManagerKey };
 
 export const taskPlugins = [
 	taskManagerPlugin,
-	plugin({ key: tasksKey, needs, start: (_context, { taskManager }) => taskManager.tasks }),
-	plugin({ key: taskFactsKey, needs, start: (_context, { taskManager }) => taskManager.forward }),
+	plugin({ key: tasksKey, needs, start: (_context, { taskManager }) => taskManager.manager.tasks }),
+	plugin({ key: taskFactsKey, needs, start: (_context, { taskManager }) => taskManager.manager.forward }),
 ];
