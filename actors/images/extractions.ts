@@ -1,15 +1,14 @@
 import { DaemonError } from "../../src/errors/daemon-error.ts";
-import type { SnapshotUsage } from "../../src/snapshots/snapshotter.ts";
 import { contentLabels } from "./content-labels.ts";
 import type { LayerPlan } from "./image-repository.ts";
-import type { Labels, NamespaceStorage } from "./image-storage.ts";
+import type { FilledSnapshot, Labels, NamespaceStorage } from "./image-storage.ts";
 import type { LeaseShare } from "./pull-leases.ts";
 
 /** A layer that is extracted and not yet part of a chain. */
 export interface Extraction {
 	/** Key of the active snapshot. */
 	readonly key: string;
-	readonly usage: SnapshotUsage | undefined;
+	readonly filled: FilledSnapshot;
 	readonly storage: NamespaceStorage;
 	/** Keeps the snapshot and its blob until it is committed or removed. */
 	readonly lease: LeaseShare;
@@ -108,8 +107,8 @@ export class Extractions {
 				layer.chainId,
 				extraction.key,
 				layer.parentChainId,
-				extraction.usage,
 				labelsOf(layer),
+				extraction.filled,
 			);
 		} catch (reason) {
 			if (!(reason instanceof DaemonError) || reason.code !== "AlreadyExists") throw reason;

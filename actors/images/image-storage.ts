@@ -1,8 +1,8 @@
 import type { Descriptor } from "../../src/content/descriptor.ts";
 import type { Digest } from "../../src/content/digest.ts";
-import type { WhiteoutForm } from "../../src/diff/apply/whiteout.ts";
 import type { Image } from "../../src/metadata/images.ts";
-import type { SnapshotUsage } from "../../src/snapshots/snapshotter.ts";
+import type { ExtractionTarget } from "../../src/snapshots/extraction-target.ts";
+import type { CommitOptions } from "../../src/snapshots/snapshotter.ts";
 
 /** What the daemon keeps of images, as pulls see it. Errors are DaemonErrors in the words of the stores below. */
 export interface ImageStorage {
@@ -41,13 +41,7 @@ export interface NamespaceStorage {
 	/** Makes room to extract a layer. Errors: AlreadyExists if the name in the label `snapshot.ref` exists. */
 	prepareExtraction(key: string, parent: string, labels: Labels): Promise<ExtractionTarget>;
 	/** Errors: AlreadyExists, NotFound (the parent). */
-	commitExtraction(
-		name: string,
-		key: string,
-		parent: string,
-		usage: SnapshotUsage | undefined,
-		labels: Labels,
-	): Promise<void>;
+	commitExtraction(name: string, key: string, parent: string, labels: Labels, filled: FilledSnapshot): Promise<void>;
 	/** Gives up an extraction; none is no error. */
 	removeExtraction(key: string): Promise<void>;
 
@@ -67,7 +61,5 @@ export interface BlobIngest {
 	discard(): Promise<void>;
 }
 
-export interface ExtractionTarget {
-	readonly directory: string;
-	readonly whiteouts: WhiteoutForm;
-}
+/** What whoever filled a snapshot knows of it. */
+export type FilledSnapshot = Pick<CommitOptions, "usage" | "impliedDirectories">;

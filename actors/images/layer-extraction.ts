@@ -72,8 +72,8 @@ export class LayerExtraction {
 		// containerd's form of the key; the space in it is meant.
 		const key = `extract-${process.hrtime.bigint()}-${randomBytes(3).toString("base64url")} ${layer.chainId}`;
 		try {
-			const { directory, whiteouts } = await storage.prepareExtraction(key, parent, labelsOf(layer));
-			const request = { source, mediaType: layer.mediaType, targetDir: directory, whiteouts };
+			const { targetDir, whiteouts } = await storage.prepareExtraction(key, parent, labelsOf(layer));
+			const request = { source, mediaType: layer.mediaType, targetDir, whiteouts };
 			const unpacked = await unpacker.unpack(request, { signal });
 			signal.throwIfAborted();
 			return { ok: true, key, unpacked };

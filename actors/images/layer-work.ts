@@ -151,13 +151,18 @@ export class LayerWork {
 		const outcome = await this.#extraction.outcome;
 		if (!outcome.ok) throw outcome.error;
 		if (outcome.key === undefined) return { type: "layer.unpacked", diffId: layer.diffId };
-		const { diffId, usage } = outcome.unpacked;
+		const { diffId, usage, impliedDirectories } = outcome.unpacked;
 		if (diffId !== layer.diffId) return { type: "layer.unpacked", diffId };
 		await storage.labelBlob(layer.digest, { [contentLabels.uncompressed]: diffId });
 		if (!this.#abort.signal.aborted) {
 			this.#extraction = undefined;
 			this.#handedOver = true;
-			await extractions.put(key, { key: outcome.key, usage, storage, lease: this.#parts.lease });
+			await extractions.put(key, {
+				key: outcome.key,
+				filled: { usage, impliedDirectories },
+				storage,
+				lease: this.#parts.lease,
+			});
 			progress.set("done");
 		}
 		return { type: "layer.unpacked", diffId };

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type {
 	BlobIngest,
-	ExtractionTarget,
+	FilledSnapshot,
 	ImageLease,
 	ImageStorage,
 	Labels,
@@ -16,8 +16,7 @@ import type { Image, ImageStore } from "../metadata/images.ts";
 import type { LeaseStore } from "../metadata/leases.ts";
 import type { Scope } from "../metadata/scope.ts";
 import type { SnapshotStore } from "../metadata/snapshots.ts";
-import type { SnapshotUsage } from "../snapshots/snapshotter.ts";
-import type { Mount } from "../sys/mounts.ts";
+import { type ExtractionTarget, extractionTarget } from "../snapshots/extraction-target.ts";
 
 export interface StoredImagesParts {
 	readonly content: NamespacedContent;
@@ -131,7 +130,7 @@ class StoredNamespace implements NamespaceStorage {
 	}
 
 	async prepareExtraction(key: string, parent: string, labels: Labels): Promise<ExtractionTarget> {
-		const target = targetOf(await this.#snapshots.prepare(this.#scope, key, parent, labels), parent);
+		const target = extractionTarget(await this.#snapshots.prepare(this.#scope, key, parent, labels));
 		if (target !== undefined) return target;
 		await this.removeExtraction(key);
 		const problem = "layers can be unpacked into overlayfs snapshots only";
@@ -142,13 +141,13 @@ class StoredNamespace implements NamespaceStorage {
 		name: string,
 		key: string,
 		parent: string,
-		usage: SnapshotUsage | undefined,
 		labels: Labels,
+		filled: FilledSnapshot,
 	): Promise<void> {
 		await this.#snapshots.commit(this.#scope, name, key, {
+			...filled,
 			labels,
 			...(this.rebase && parent !== "" ? { parent } : {}),
-			...(usage === undefined ? {} : { usage }),
 		});
 	}
 
@@ -176,16 +175,6 @@ class StoredNamespace implements NamespaceStorage {
 	async #keep(type: string, id: string): Promise<void> {
 		await this.#parts.leases.addResource(this.#scope.namespace, this.#scope.lease, { type, id });
 	}
-}
-
-/** The directory behind an overlayfs snapshot: its only layer, or the upper one. A copy of the parent is something else. */
-function targetOf(mounts: readonly Mount[], parent: string): ExtractionTarget | undefined {
-	const [mount] = mounts;
-	if (mount === undefined || mounts.length > 1) return undefined;
-	if (mount.type === "bind" && parent === "") return { directory: mount.source, whiteouts: "overlay" };
-	const upper = mount.options.find((option) => option.startsWith("upperdir="))?.slice("upperdir=".length);
-	if (mount.type !== "overlay" || upper === undefined) return undefined;
-	return { directory: upper, whiteouts: mount.options.includes("userxattr") ? "overlay-userxattr" : "overlay" };
 }
 
 /** Undefined instead of NotFound. */
