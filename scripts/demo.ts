@@ -109,7 +109,7 @@ const isAlive = (pid: number): boolean => {
 	}
 };
 
-async function demo(daemon: DaemonUnderTest): Promise<void> {
+async function demo(daemon: DaemonUnderTest, events: LiveEvents): Promise<void> {
 	step("1. An image: busybox and two layers of data, in a registry on this machine");
 	const data = (name: string, megabytes: number) => [
 		{ name: "data" },
@@ -120,9 +120,10 @@ async function demo(daemon: DaemonUnderTest): Promise<void> {
 		"demo/app",
 		"1",
 	);
-	expect("pull", "0", String(await show(daemon, "pull", image)));
+	const pulled = await show(daemon, "pull", image);
+	expect("pull", "0", String(pulled));
+	if (pulled !== 0) throw new Error("without its image there is nothing to show");
 
-	const events = new LiveEvents(daemon);
 	const following = events.follow();
 
 	step("2. A container in the foreground: its output and its exit code are the command's");
@@ -198,12 +199,14 @@ function summary(): boolean {
 say(bold("Troupe: a container daemon whose state can be explained"));
 const daemon = await DaemonUnderTest.open();
 say(quiet(`private daemon ${daemon.pid} on ${daemon.socket}, registry on ${daemon.registry.host}`));
+const events = new LiveEvents(daemon);
 let problem: unknown;
 try {
-	await demo(daemon);
+	await demo(daemon, events);
 } catch (error) {
 	problem = error;
 }
+events.stop();
 let left = "nothing";
 try {
 	await daemon.close();
@@ -213,4 +216,4 @@ try {
 expect("left behind", "nothing", left);
 if (problem !== undefined)
 	say(`\n${paint(31, "The demo broke off:")} ${problem instanceof Error ? problem.stack : String(problem)}`);
-process.exitCode = summary() && problem === undefined ? 0 : 1;
+process.exit(summary() && problem === undefined ? 0 : 1);
