@@ -115,6 +115,7 @@ export class Shard {
 			return container;
 		} catch (reason) {
 			this.#containers.delete(id);
+			this.standby.releaseProcess(id, ""); // its place in the shard is free again
 			throw reason;
 		} finally {
 			this.#creating.delete(id);

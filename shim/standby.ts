@@ -130,6 +130,7 @@ export class Standby {
 	release(namespace: string, containerId: string, execId: string): void {
 		const key = terminalKey(namespace, containerId, execId);
 		const witness = this.#witnesses.get(key);
+		if (execId === "") for (const { assigned } of this.shards.values()) assigned.delete(containerId);
 		this.#terminals.drop(key);
 		if (witness === undefined) return;
 		witness.close();
