@@ -186,7 +186,7 @@ export class ShimHost {
 				await client.service(TaskDefinition).shutdown({}, { timeoutMs: 10_000 });
 				await gone;
 			}
-			await until("the standby is idle", async () => (await standby.listShards({})).shards.length === 0 || undefined);
+			while ((await standby.listShards({})).shards.length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
 			await standby.shutdown({}, { timeoutMs: 10_000 });
 		}
 		for (const client of this.#clients) client.close();
@@ -222,7 +222,7 @@ export const services = (client: TtrpcClient) => ({
 	own: client.service(ShardDefinition),
 });
 
-function commandLine(pid: number): string {
+export function commandLine(pid: number): string {
 	try {
 		return readFileSync(`/proc/${pid}/cmdline`, "utf8");
 	} catch {

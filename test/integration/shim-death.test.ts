@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { closeSync, existsSync, openSync, readSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { DeleteResponse } from "../../src/gen/containerd/runtime/task/v2/shim.ts";
+import { commandLine, execSpec, mkfifo, namespace, ShimHost, services, until } from "./shim-host.ts";
+
+describe("death of shims and of the daemon", () => {
+	let host: ShimHost;
+	beforeEach(async () => {
+		host = await ShimHost.start();
+	});
+	afterEach(() => host.dispose());
+
+	async function run(id: string, args: readonly string[], stdio: object = {}) {
+		const bundle = host.bundle(id, args);
+		const shard = await host.shard(id, bundle);
+		const { pid } = await shard.task.create({ id, bundle, ...stdio }, { namespace });
+		await shard.task.start({ id });
+		return { ...shard, id, bundle, pid };
+	}
+
+	async function killShard(shard: Awaited<ReturnType<typeof run>>): Promise<void> {
+		const { pid } = await shard.own.info({});
+		process.kill(pid, "SIGKILL");
+		await shard.client.closed;
+	}
+
+	async function adopter(containers: readonly { id: string; bundle: string }[]) {
+		const standby = await host.standby();
+		const { address } = await standby.startShard({ namespace, fresh: true });
+		const client = await host.connect(address);
+		const found = services(client);
+		const wanted = containers.map(({ id, bundle }) => ({ containerId: id, bundle }));
+		const answer = await found.own.adopt({ containers: wanted });
+		return { ...found, client, address, adopted: answer.containers };
+	}
+
+	test("20 containers at once: every exit arrives once, with its own status", async () => {
+		const ids = Array.from({ length: 20 }, (_, index) => `c${index}`);
+		await Promise.all(
+			ids.map(async (id, index) => {
+				const { task } = await run(id, ["sh", "-c", `exit ${index}`]);
+				assert.equal((await task.wait({ id })).exitStatus, index);
+				await task.delete({ id });
+			}),
+		);
+		await until("all deletes", () => ids.every((id) => host.topics(id).includes("/tasks/delete")));
+		for (const [index, id] of ids.entries())
+			assert.deepEqual(
+				host.exits(id).map(({ exitStatus }) => exitStatus),
+				[index],
+			);
+		const { shards } = await (await host.standby()).listShards({});
+		assert.equal(shards.length, 1, "they share a shard");
+	});
+
+	test("containers outlive their shard; the next one adopts, execs, kills and reports them", async () => {
+		const living = await run("living", ["sleep", "60"]);
+		const waiting = await run("waiting", ["sh", "-c", "sleep 1.5; exit 21"]);
+		await living.task.exec({ id: "living", execId: "e", spec: execSpec(["sleep", "60"]) });
+		const exec = await living.task.start({ id: "living", execId: "e" });
+		await killShard(living);
+		const { task, adopted } = await adopter([living, waiting]);
+		assert.deepEqual(adopted, [
+			{ containerId: "living", pid: living.pid, problem: "" },
+			{ containerId: "waiting", pid: waiting.pid, problem: "" },
+		]);
+		assert.equal((await task.state({ id: "living" })).status, 2);
+		assert.equal((await task.state({ id: "living", execId: "e" })).pid, exec.pid);
+		await task.exec({ id: "living", execId: "f", spec: execSpec(["sh", "-c", "exit 5"]) });
+		await task.start({ id: "living", execId: "f" });
+		assert.equal((await task.wait({ id: "living", execId: "f" })).exitStatus, 5);
+		await task.kill({ id: "living", execId: "e", signal: 15 });
+		assert.equal((await task.wait({ id: "living", execId: "e" })).exitStatus, 143);
+		assert.equal((await task.wait({ id: "waiting" })).exitStatus, 21);
+		await task.kill({ id: "living", signal: 9 });
+		assert.equal((await task.wait({ id: "living" })).exitStatus, 137);
+		for (const id of ["living", "waiting"]) await task.delete({ id });
+		await until("exits", () => host.exits("waiting").length === 1 && host.exits("living").length === 3);
+	});
+
+	test("an exit while no shard is there is reaped by the standby, reported once, and known to the adopter", async () => {
+		const orphan = await run("orphan", ["sh", "-c", "sleep 0.5; exit 33"]);
+		await killShard(orphan);
+		await until("the exit is reported", () => host.exits("orphan").length === 1);
+		assert.equal(host.exits("orphan")[0]?.exitStatus, 33);
+		const { orphans } = await (await host.standby()).listOrphans({});
+		assert.equal(orphans[0]?.exit?.exitStatus, 33);
+		const { task } = await adopter([orphan]);
+		const { exitStatus, exitedAt } = await task.wait({ id: "orphan" });
+		assert.equal(exitStatus, 33);
+		assert.deepEqual(exitedAt, host.exits("orphan")[0]?.exitedAt);
+		await task.delete({ id: "orphan" });
+		assert.equal(host.exits("orphan").length, 1);
+	});
+
+	test("an exit that the shard had journaled but not delivered is delivered after both died", async () => {
+		await host.stopDaemon();
+		const both = await run("both", ["sh", "-c", "exit 44"]);
+		await both.task.wait({ id: "both" });
+		await killShard(both);
+		await host.startDaemon();
+		await until("the exit arrives", () => host.exits("both").length === 1);
+		assert.equal(host.exits("both")[0]?.exitStatus, 44);
+		const { task } = await adopter([both]);
+		assert.equal((await task.delete({ id: "both" })).exitStatus, 44);
+	});
+
+	test("exits while the daemon is away are repeated until it acknowledges, once each and in order", async () => {
+		const first = await run("first", ["sleep", "60"]);
+		host.refusing = true;
+		await first.task.kill({ id: "first", signal: 9 });
+		assert.equal((await first.task.wait({ id: "first" })).exitStatus, 137);
+		await host.stopDaemon();
+		const second = await run("second", ["sh", "-c", "exit 2"]);
+		await second.task.wait({ id: "second" });
+		assert.ok((await second.own.info({})).pendingReports > 0);
+		host.refusing = false;
+		await host.startDaemon();
+		assert.equal((await second.own.flush({})).pending, 0);
+		assert.equal(host.exits("first").length, 1);
+		assert.deepEqual(host.topics("second"), ["/tasks/create", "/tasks/start", "/tasks/exit"]);
+		for (const id of ["first", "second"]) await second.task.delete({ id });
+	});
+
+	test("stdin and a terminal survive the shard", async () => {
+		const fifo = (bundle: string, name: string) => mkfifo(join(bundle, name));
+		const bundle = host.bundle("cat", ["sh", "-c", "read a; echo got $a; read b; echo end $b"], { terminal: true });
+		const [stdin, stdout] = [fifo(bundle, "in"), fifo(bundle, "out")];
+		const shard = await host.shard("cat", bundle);
+		const { pid } = await shard.task.create({ id: "cat", bundle, terminal: true, stdin, stdout }, { namespace });
+		await shard.task.start({ id: "cat" });
+		const plain = await run("plain", ["sh", "-c", "read a; echo $a; exit 4"], {
+			stdin: fifo(host.bundle("plain", []), "in"),
+		});
+		await killShard({ ...shard, id: "cat", bundle, pid });
+		const { task, adopted } = await adopter([{ id: "cat", bundle }, plain]);
+		assert.deepEqual(
+			adopted.map(({ problem }) => problem),
+			["", ""],
+		);
+		assert.equal((await task.state({ id: "plain" })).status, 2, "no end of file on stdin");
+		const [input, output] = [openSync(stdin, "w"), openSync(stdout, "r")];
+		writeSync(input, "A\nB\n");
+		let text = "";
+		await until("output through the adopted terminal", () => {
+			const buffer = Buffer.alloc(4096);
+			text += buffer.toString("utf8", 0, readSync(output, buffer));
+			return text.includes("end B");
+		});
+		assert.equal((await task.wait({ id: "cat" })).exitStatus, 0);
+		await task.closeIO({ id: "plain", stdin: true });
+		assert.equal((await task.wait({ id: "plain" })).exitStatus, 4);
+		closeSync(input);
+		closeSync(output);
+		for (const id of ["cat", "plain"]) await task.delete({ id });
+	});
+
+	test("a standby that was killed is replaced; shards register again and their orphans are still witnessed", async () => {
+		const task = await run("witnessed", ["sh", "-c", "sleep 2; exit 12"]);
+		const standbys = host.processes().filter((pid) => commandLine(pid).includes("standby-process"));
+		assert.equal(standbys.length, 1);
+		process.kill(standbys[0] ?? 0, "SIGKILL");
+		await until("standby is dead", () => !existsSync(`/proc/${standbys[0]}`));
+		const standby = await host.standby();
+		// the shard registers again by itself
+		for (let count = 0; count === 0; ) count = (await standby.listShards({})).shards.length;
+		await killShard(task);
+		await until("the exit is told", () => host.exits("witnessed").length === 1);
+		assert.equal(host.exits("witnessed")[0]?.exitStatus, 12);
+		const next = await adopter([task]);
+		assert.equal((await next.task.delete({ id: "witnessed" })).exitStatus, 12);
+	});
+
+	test("the delete contract: nothing is left of a container whose shard is dead", async () => {
+		const dead = await run("dead", ["sleep", "60"]);
+		await killShard(dead);
+		const { stdout } = await host.run(["-id", "dead", "-bundle", dead.bundle, "delete"], dead.bundle);
+		const answer = DeleteResponse.decode(stdout);
+		assert.deepEqual([answer.exitStatus, answer.pid], [137, dead.pid]);
+		await until("the process is gone", () => !existsSync(`/proc/${dead.pid}`));
+	});
+
+	test("delete goes through a shard that lives", async () => {
+		const there = await run("there", ["sleep", "60"]);
+		const { stdout } = await host.run(["-id", "there", "-bundle", there.bundle, "delete"], there.bundle);
+		assert.equal(DeleteResponse.decode(stdout).exitStatus, 137);
+		assert.deepEqual((await there.own.info({})).containers, []);
+	});
+});
