@@ -14,8 +14,9 @@ export interface Entry {
 	readonly fact: Fact;
 }
 
-/** The file is written anew when it is longer than this and most of it is acknowledged. */
+/** Bytes after which the file is written anew: when something waits in it, and when all is acknowledged. */
 const compactAbove = 64 << 10;
+const compactEmptyAbove = 4 << 10;
 
 /**
  * The shim's own journal: a line per fact before it is reported, a line per acknowledgement. What was written is on
@@ -55,7 +56,7 @@ export class ExitJournal {
 		const line = `${JSON.stringify({ ack: seq })}\n`;
 		writeSync(this.#descriptor, line);
 		this.#written += line.length;
-		if (this.#pending.size === 0 || this.#written > compactAbove) this.#compact();
+		if (this.#written > (this.#pending.size === 0 ? compactEmptyAbove : compactAbove)) this.#compact();
 	}
 
 	close(): void {
@@ -75,7 +76,6 @@ export class ExitJournal {
 	}
 
 	#compact(): void {
-		if (this.#written < 4096 && this.#pending.size > 0) return;
 		const old = this.#descriptor;
 		this.#descriptor = this.#rewrite();
 		closeSync(old);
