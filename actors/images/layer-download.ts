@@ -76,6 +76,10 @@ export class LayerDownload {
 			const labels = { [contentLabels.source(registry)]: name };
 			await ingest.commit({ size: layer.size, expected: layer.digest, labels });
 		} catch (reason) {
+			if (reason === this.#wrong) {
+				await ingest.discard(); // nobody else can be asked
+				throw reason;
+			}
 			if (reason instanceof DaemonError && reason.code === "FailedPrecondition")
 				throw await this.#spoil(reason, host, follower);
 			await ingest.close(); // what arrived stays, for the next try
@@ -108,7 +112,6 @@ export class LayerDownload {
 		const { layer, storage } = this.#parts;
 		await follower.spoiled();
 		await storage.abortIngest(layerRef(layer.digest));
-		if (reason === this.#wrong) return reason;
 		if (host !== undefined) this.#avoid.add(host);
 		this.#wrong = reason;
 		return new DaemonError("DataLoss", reason.object, reason.problem, { cause: reason });
