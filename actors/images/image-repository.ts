@@ -42,8 +42,8 @@ export interface BlobSink {
 
 export interface DownloadOptions {
 	readonly signal: AbortSignal;
-	/** Hosts that sent wrong bytes before. */
-	readonly avoid?: ReadonlySet<string>;
+	/** Hosts that sent wrong bytes before. One that sends more than was announced is added. */
+	readonly avoid?: Set<string>;
 	/** Called with the sink's offset after each write. */
 	readonly onBytes?: (offset: number) => void;
 }

@@ -2,7 +2,7 @@ import { DaemonError } from "../../src/errors/daemon-error.ts";
 import { contentLabels } from "./content-labels.ts";
 import type { DownloadSlots } from "./download-slots.ts";
 import type { ImageRepository, LayerPlan } from "./image-repository.ts";
-import type { BlobIngest, NamespaceStorage } from "./image-storage.ts";
+import type { BlobIngest, Labels, NamespaceStorage } from "./image-storage.ts";
 
 /** Whoever reads along while the bytes arrive. */
 export interface Follower {
@@ -26,6 +26,9 @@ export interface LayerDownloadParts {
 
 /** The ingest that a layer's bytes go to; clients know the form (remotes/handlers.go, MakeRefKey). */
 export const layerRef = (digest: string): string => `layer-${digest}`;
+
+/** Another try may bring the right ones. */
+class WrongBytes extends DaemonError {}
 
 /** Brings one layer's blob into the content store. */
 export class LayerDownload {
@@ -66,24 +69,35 @@ export class LayerDownload {
 	): Promise<void> {
 		const { layer, repository } = this.#parts;
 		const { registry, repository: name } = repository.source;
-		let host: string | undefined;
+		const blamed = this.#avoid.size;
+		if (ingest.offset > layer.size) await ingest.truncate(0);
+		// What an earlier try or another process has left may be wrong without this host's fault.
+		const isFresh = ingest.offset === 0;
 		try {
-			if (ingest.offset > layer.size) await ingest.truncate(0);
 			await follower.opened(ingest);
 			report(ingest.offset);
-			if (ingest.offset < layer.size) host = await this.#download(ingest, signal, follower, report);
+			const host = ingest.offset < layer.size ? await this.#download(ingest, signal, follower, report) : undefined;
 			follower.arrived(layer.size);
 			const labels = { [contentLabels.source(registry)]: name };
-			await ingest.commit({ size: layer.size, expected: layer.digest, labels });
+			await this.#commit(ingest, labels, isFresh ? host : undefined);
 		} catch (reason) {
-			if (reason === this.#wrong) {
-				await ingest.discard(); // nobody else can be asked
-				throw reason;
-			}
-			if (reason instanceof DaemonError && reason.code === "FailedPrecondition")
-				throw await this.#spoil(reason, host, follower);
 			await ingest.close(); // what arrived stays, for the next try
+			const isWrong = reason === this.#wrong || (reason instanceof WrongBytes && reason.cause === this.#wrong);
+			if (isWrong || this.#avoid.size > blamed) await this.#forget(follower);
 			throw reason;
+		}
+	}
+
+	/** Bytes that are not those that were asked for may still come from another host, or from a new start. */
+	async #commit(ingest: BlobIngest, labels: Labels, host: string | undefined): Promise<void> {
+		const { size, digest } = this.#parts.layer;
+		try {
+			await ingest.commit({ size, expected: digest, labels });
+		} catch (reason) {
+			if (!(reason instanceof DaemonError) || reason.code !== "FailedPrecondition") throw reason;
+			if (host !== undefined) this.#avoid.add(host);
+			this.#wrong = reason;
+			throw new WrongBytes("DataLoss", reason.object, reason.problem, { cause: reason });
 		}
 	}
 
@@ -101,19 +115,17 @@ export class LayerDownload {
 		try {
 			return await repository.download(layer, ingest, { signal, avoid: this.#avoid, onBytes });
 		} catch (reason) {
+			if (!(reason instanceof DaemonError)) throw reason;
 			// Nobody is left but those who sent wrong bytes: that is what there is to tell.
-			if (this.#wrong !== undefined && reason instanceof DaemonError && reason.code === "NotFound") throw this.#wrong;
+			if (this.#wrong !== undefined && reason.code === "NotFound") throw this.#wrong;
+			if (reason.code === "DataLoss")
+				this.#wrong = new DaemonError("FailedPrecondition", reason.object, reason.problem, { cause: reason });
 			throw reason;
 		}
 	}
 
-	/** The bytes are not those that were asked for. They may come from another host, or from an older broken ingest. */
-	async #spoil(reason: DaemonError, host: string | undefined, follower: Follower): Promise<DaemonError> {
-		const { layer, storage } = this.#parts;
+	async #forget(follower: Follower): Promise<void> {
 		await follower.spoiled();
-		await storage.abortIngest(layerRef(layer.digest));
-		if (host !== undefined) this.#avoid.add(host);
-		this.#wrong = reason;
-		return new DaemonError("DataLoss", reason.object, reason.problem, { cause: reason });
+		await this.#parts.storage.abortIngest(layerRef(this.#parts.layer.digest));
 	}
 }

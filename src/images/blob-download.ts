@@ -16,8 +16,8 @@ export interface DownloadOptions {
 	readonly clock: Clock;
 	/** No byte for this long is a broken download, in milliseconds. */
 	readonly stallMs: number;
-	/** Hosts that sent wrong bytes before. */
-	readonly avoid?: ReadonlySet<string>;
+	/** Hosts that sent wrong bytes before. One that sends more than was announced is added. */
+	readonly avoid?: Set<string>;
 	/** Called with the sink's offset after each write, at most once per MiB or so. */
 	readonly onBytes?: (offset: number) => void;
 }
@@ -53,7 +53,7 @@ function drain(
 	size: number,
 	object: ObjectIdentity,
 	host: string,
-	{ signal, clock, stallMs, onBytes }: DownloadOptions,
+	{ signal, clock, stallMs, avoid, onBytes }: DownloadOptions,
 ): Promise<void> {
 	return new Promise((resolve, reject) => {
 		let toSkip = skip;
@@ -120,7 +120,10 @@ function drain(
 			toSkip -= chunk.length - part.length;
 			if (part.length === 0) return;
 			taken += part.length;
-			if (taken > size) return fail("DataLoss", `sends more than the ${size} bytes that were announced`);
+			if (taken > size) {
+				avoid?.add(host);
+				return fail("DataLoss", `sends more than the ${size} bytes that were announced`);
+			}
 			pending.push(part);
 			pendingBytes += part.length;
 			if (pendingBytes < batchBytes) return;

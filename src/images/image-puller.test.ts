@@ -7,7 +7,8 @@ import { DaemonError } from "../errors/daemon-error.ts";
 import { chainIds } from "./manifest.ts";
 import { mediaTypes } from "./media-types.ts";
 import { hostPlatform } from "./platform.ts";
-import { imageOf, nothingLeft, pullerOn } from "./puller.test-fixture.ts";
+import { imageOf, pullerOn } from "./puller.test-fixture.ts";
+import { ScriptedRegistry } from "./scripted-registry.test-fixture.ts";
 
 const overlay = { snapshotter: "overlayfs", unpack: true };
 const needsRoot = process.getuid?.() === 0 ? {} : { skip: "SKIPPED: needs root (owners of extracted files)" };
@@ -52,7 +53,7 @@ describe("pulling an image", needsRoot, () => {
 			assert.deepEqual(labelsOf(digest), { ...source, "containerd.io/uncompressed": image.diffIds[at] });
 		for (const [at, letter] of ["a", "b", "c"].entries())
 			assert.equal(await on.readLayer(chain[at] ?? "", `${letter}.txt`), `content of ${letter}`);
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 		assert.deepEqual(on.errors, []);
 	});
 
@@ -86,7 +87,7 @@ describe("pulling an image", needsRoot, () => {
 		await on.puller.pull("default", name, { ...overlay, platform: "linux/s390x" });
 		assert.equal(await on.readLayer(other.diffIds[0] ?? "", "other.txt"), "content of other");
 		await rejectsWith("NotFound", on.puller.pull("default", name, { ...overlay, platform: "linux/riscv64" }));
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("a second pull fetches nothing but the tag, and answers the same", async (t) => {
@@ -122,7 +123,7 @@ describe("pulling an image", needsRoot, () => {
 		assert.equal(on.registry.seen(/GET .*blobs/).filter(({ path }) => path.endsWith(layer?.digest ?? "?")).length, 1);
 		const labels = on.content.info("default", layer?.digest ?? "").labels;
 		assert.equal(labels[`containerd.io/distribution.source.${on.registry.host}`], "lib/one,lib/two");
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("a layer that stands twice in an image is fetched once and extracted for each place", async (t) => {
@@ -131,7 +132,7 @@ describe("pulling an image", needsRoot, () => {
 		await on.puller.pull("default", on.push(image), overlay);
 		assert.equal(on.registry.seen(/GET .*blobs/).length, 3); // config, a, b
 		assert.equal(on.snapshots.list("default").length, 3);
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("a large layer is extracted while it arrives", async (t) => {
@@ -152,7 +153,7 @@ describe("pulling an image", needsRoot, () => {
 		await on.puller.pull("default", name, overlay);
 		assert.ok("growing" in (on.unpacker.requests[0]?.source ?? {}));
 		assert.equal(await on.readLayer(image.diffIds[0] ?? "", "big.txt"), "content of big");
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("a download that breaks off goes on where it broke, and the extraction beside it with it", async (t) => {
@@ -171,11 +172,11 @@ describe("pulling an image", needsRoot, () => {
 		assert.match(ranges[1]?.headers.range ?? "", /^bytes=[1-9]\d+-$/);
 		assert.equal(on.unpacker.requests.length, 1);
 		assert.equal(await on.readLayer(image.diffIds[0] ?? "", "big.txt"), "content of big");
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	for (const size of [100, 6 << 20])
-		test(`a layer of ${size} bytes with the wrong digest is asked for again, then fails; nothing of it stays`, async (t) => {
+		test(`a layer of ${size} bytes with the wrong digest fails the pull; nothing of it stays`, async (t) => {
 			const on = await pullerOn(t);
 			const image = imageOf(["a"], () => randomBytes(size));
 			const name = on.push(image);
@@ -191,12 +192,59 @@ describe("pulling an image", needsRoot, () => {
 				return true;
 			});
 			await rejectsWith("NotFound", on.blobs.info(layer?.digest ?? ""));
-			assert.deepEqual(await on.leftOver(), nothingLeft);
+			await on.nothingIsLeft();
 			await rejectsWith(
 				"NotFound",
 				Promise.resolve().then(() => on.images.get("default", name)),
 			);
 		});
+
+	test("a mirror that sends wrong bytes is passed over for the registry", async (t) => {
+		const [on, mirror] = [await pullerOn(t), await ScriptedRegistry.start()];
+		t.after(() => mirror.stop());
+		const image = imageOf(["a"], () => randomBytes(6 << 20));
+		const name = on.push(image);
+		const [layer] = image.layers;
+		mirror.fault(
+			({ path }, response) => path.includes("/blobs/") && Boolean(response.end(randomBytes(layer?.bytes.length ?? 0))),
+			{ always: true },
+		);
+		await on.configure(`[host."http://${mirror.host}"]\ncapabilities = ["pull"]`);
+		// The config is small and comes whole from the mirror: wrong as well.
+		await on.puller.pull("default", name, overlay);
+		assert.equal(mirror.seen(/blobs/).length, 2);
+		assert.equal(on.registry.seen(/GET .*blobs/).length, 2);
+		assert.equal(await on.readLayer(image.diffIds[0] ?? "", "a.txt"), "content of a");
+		await on.nothingIsLeft();
+	});
+
+	test("an ingest that somebody left with wrong bytes is begun anew", async (t) => {
+		const on = await pullerOn(t);
+		const image = imageOf(["a"], () => randomBytes(6 << 20));
+		const name = on.push(image);
+		const writer = await on.content.writer({ namespace: "default" }, `layer-${image.layers[0]?.digest}`);
+		await writer.write(randomBytes(1000));
+		await writer.close();
+		await on.puller.pull("default", name, overlay);
+		assert.equal(await on.readLayer(image.diffIds[0] ?? "", "a.txt"), "content of a");
+		await on.nothingIsLeft();
+	});
+
+	test("a server that falls silent is left, and the next request goes on where it stopped", async (t) => {
+		const on = await pullerOn(t, { stallMs: 300 });
+		const image = imageOf(["big"], () => randomBytes(9 << 20));
+		const name = on.push(image);
+		const [layer] = image.layers;
+		on.registry.fault(({ path }, response) => {
+			if (!path.endsWith(layer?.digest ?? "?")) return false;
+			response.writeHead(200, { "content-length": layer?.bytes.length ?? 0 });
+			return response.write(layer?.bytes.subarray(0, 5_000_000)) || true;
+		});
+		await on.puller.pull("default", name, overlay);
+		const requests = on.registry.seen(/GET .*blobs/).filter(({ path }) => path.endsWith(layer?.digest ?? "?"));
+		assert.match(requests.at(-1)?.headers.range ?? "", /^bytes=[1-9]\d+-$/);
+		await on.nothingIsLeft();
+	});
 
 	test("a layer that does not unpack to what the config says is refused", async (t) => {
 		const on = await pullerOn(t);
@@ -207,7 +255,7 @@ describe("pulling an image", needsRoot, () => {
 		const config = { mediaType: other.config.mediaType, digest: other.config.digest, size: other.config.bytes.length };
 		on.registry.manifest("lib/app", "1", { ...value, config }, image.manifest.mediaType);
 		await rejectsWith("FailedPrecondition", on.puller.pull("default", `${on.registry.host}/lib/app:1`, overlay));
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("the last one who leaves ends the pull; its ingest stays for the next", async (t) => {
@@ -240,7 +288,7 @@ describe("pulling an image", needsRoot, () => {
 		await on.puller.pull("default", name, overlay);
 		const ranges = on.registry.seen(/GET .*blobs/).filter(({ path }) => path.endsWith(layer?.digest ?? "?"));
 		assert.match(ranges.at(-1)?.headers.range ?? "", /^bytes=[1-9]\d+-$/);
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("a full disk is ResourceExhausted, and neither layers nor halves of them stay", async (t) => {
@@ -250,7 +298,7 @@ describe("pulling an image", needsRoot, () => {
 			throw new DaemonError("ResourceExhausted", { kind: "layer", id: targetDir }, "no space left on device");
 		};
 		await assert.rejects(on.puller.pull("default", name, overlay), /no space left on device/);
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("errors of the registry come through as they are", async (t) => {
@@ -270,7 +318,7 @@ describe("pulling an image", needsRoot, () => {
 		await rejectsWith("Unauthenticated", on.puller.pull("default", name, overlay));
 		const credentials = { username: "jane", secret: "wrong" };
 		await rejectsWith("PermissionDenied", on.puller.pull("default", name, { ...overlay, credentials }));
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 
 	test("content can be fetched without unpacking, and unpacked later without fetching", async (t) => {
@@ -341,6 +389,6 @@ describe("pulling an image", needsRoot, () => {
 		);
 		await Promise.all(names.map((name) => on.puller.pull("default", name, overlay)));
 		assert.ok(most <= 3 + 2, `${most} at once`); // the two configs are no layers
-		assert.deepEqual(await on.leftOver(), nothingLeft);
+		await on.nothingIsLeft();
 	});
 });

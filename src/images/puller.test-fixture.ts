@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { ImageActors } from "../../actors/images/image-actors.ts";
-import type { Clock } from "../../actors/kernel/clock.ts";
 import { startSystem } from "../../actors/kernel/system.ts";
 import { buildImage, type FixtureImage, type ImagePlan } from "../../test/fixtures/image.ts";
 import { LocalContentStore } from "../content/local-content-store.ts";
@@ -43,7 +44,7 @@ class WatchedUnpacker implements Unpacker {
 }
 
 /** A puller on real stores, workers and directories, and a registry that fails at will. */
-export async function pullerOn(t: Context, { clock }: { clock?: Clock } = {}) {
+export async function pullerOn(t: Context, { stallMs = 60_000 }: { stallMs?: number } = {}) {
 	const root = await mkdtemp(join(tmpdir(), "troupe-pull-"));
 	const registry = await ScriptedRegistry.start();
 	const store = memoryStore();
@@ -72,11 +73,10 @@ export async function pullerOn(t: Context, { clock }: { clock?: Clock } = {}) {
 		leases,
 		snapshotter: (name) => ({ snapshots: named.named(name), rebase: true }),
 	});
-	const withClock = clock === undefined ? {} : { clock };
-	const actors = new ImageActors({ storage, unpacker, ...withClock });
-	const system = await startSystem({ root: { strategy: "one_for_one", children: [actors.spec] }, ...withClock });
+	const actors = new ImageActors({ storage, unpacker });
+	const system = await startSystem({ root: { strategy: "one_for_one", children: [actors.spec] } });
 	actors.attach(system);
-	const puller = new ImagePuller({ actors, hostDirectories: [join(root, "hosts")], ...withClock });
+	const puller = new ImagePuller({ actors, hostDirectories: [join(root, "hosts")], stallMs });
 	t.after(async () => {
 		await system.stop();
 		await snapshotter.close();
@@ -106,6 +106,17 @@ export async function pullerOn(t: Context, { clock }: { clock?: Clock } = {}) {
 			.map(({ key }) => key),
 		backend: [...snapshotter.walk()].filter(({ kind }) => kind !== "committed").map(({ name }) => name),
 	});
+	/** What a pull let go of is gone, at most some turns after its answer. */
+	const nothingIsLeft = async (): Promise<void> => {
+		const deadline = performance.now() + 10_000;
+		while (!isDeepStrictEqual(await leftOver(), nothingLeft) && performance.now() < deadline)
+			await new Promise((resolve) => setImmediate(resolve));
+		assert.deepEqual(await leftOver(), nothingLeft);
+	};
+	const configure = async (text: string): Promise<void> => {
+		await mkdir(join(root, "hosts", registry.host), { recursive: true });
+		await writeFile(join(root, "hosts", registry.host, "hosts.toml"), `server = "http://${registry.host}"\n${text}`);
+	};
 	const readLayer = async (chainId: string, file: string): Promise<string> => {
 		const key = `look-${chainId}-${Math.random()}`;
 		await snapshots.view({ namespace: "default" }, key, chainId);
@@ -130,6 +141,8 @@ export async function pullerOn(t: Context, { clock }: { clock?: Clock } = {}) {
 		puller,
 		push,
 		leftOver,
+		nothingIsLeft,
+		configure,
 		readLayer,
 		errors,
 	};
@@ -141,7 +154,7 @@ const lowerOf = (options: readonly string[]): string =>
 		?.slice("lowerdir=".length)
 		.split(":")[0] ?? "";
 
-export const nothingLeft = { leases: [], ingests: [], actors: [], extractions: [], backend: [] };
+const nothingLeft = { leases: [], ingests: [], actors: [], extractions: [], backend: [] };
 
 /** An image of layers with one file each; large ones are padded with what does not compress. */
 export function imageOf(names: readonly string[], pad: (name: string) => Uint8Array | undefined = () => undefined) {

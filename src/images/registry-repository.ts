@@ -135,19 +135,27 @@ export class RegistryRepository implements ImageRepository {
 	async #fetch(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
 		const avoid = new Set<string>();
 		const sink = new MemorySink();
+		let wrong: DaemonError | undefined;
 		for (let tries = 1; ; tries++) {
+			const blamed = avoid.size;
 			try {
 				const host = await this.download(descriptor, sink, { signal, avoid });
 				const bytes = sink.bytes();
 				const found = digestOf(bytes, parseDigest(descriptor.digest).algorithm);
 				if (found === descriptor.digest) return bytes;
 				avoid.add(host);
-				sink.clear();
 				throw new DaemonError("DataLoss", { kind: "content", id: descriptor.digest }, `${host} sent ${found} instead`);
 			} catch (reason) {
-				const mayHelp =
-					reason instanceof DaemonError && ["Unavailable", "DataLoss", "DeadlineExceeded"].includes(reason.code);
+				if (!(reason instanceof DaemonError)) throw reason;
+				// Nobody is left but those who sent wrong bytes: that is what there is to tell.
+				if (reason.code === "NotFound" && wrong !== undefined) throw wrong;
+				const mayHelp = ["Unavailable", "DataLoss", "DeadlineExceeded"].includes(reason.code);
 				if (!mayHelp || tries === smallTries) throw reason;
+				if (avoid.size > blamed) {
+					wrong = reason;
+					sink.clear();
+					continue;
+				}
 				// The client has asked all hosts and waited already where a server was busy; this is for broken answers.
 				await sleep(this.#parts.clock, smallBackoffMs * 2 ** (tries - 1), signal);
 			}
