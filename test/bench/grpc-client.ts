@@ -50,7 +50,12 @@ export type Client<D extends ServiceDefinition> = {
  * The measuring client: one grpc-js channel to a unix socket, the same for every peer, so that what differs is the
  * server. Unary and server-streaming methods only.
  */
-export function connect<D extends ServiceDefinition>(socket: string, namespace: string, definition: D): Client<D> {
+export function connect<D extends ServiceDefinition>(
+	socket: string,
+	namespace: string,
+	definition: D,
+	lease = "",
+): Client<D> {
 	const methods = Object.fromEntries(
 		Object.entries(definition.methods).map(([key, method]) => {
 			const request = method.requestType as Codec<unknown>;
@@ -73,6 +78,7 @@ export function connect<D extends ServiceDefinition>(socket: string, namespace: 
 	const client = new Constructor(`unix://${socket}`, credentials.createInsecure());
 	const metadata = new Metadata();
 	metadata.set("containerd-namespace", namespace);
+	if (lease !== "") metadata.set("containerd-lease", lease);
 	const calls: Record<string, unknown> = {};
 	for (const [key, method] of Object.entries(definition.methods)) {
 		const call = client[key]?.bind(client) as (...args: unknown[]) => unknown;

@@ -11,7 +11,7 @@ import type { Peer } from "./peers.ts";
 export const bareNamespaces = ["pid", "ipc", "uts", "mount", "network"].map((type) => ({ type }));
 
 /** An ordinary runtime spec (mounts, capabilities, namespaces) for a busybox root; equal for every peer. */
-export function runtimeSpec(id: string, args: readonly string[]): object {
+export function runtimeSpec(owner: string, id: string, args: readonly string[]): object {
 	return {
 		ociVersion: "1.0.2",
 		hostname: "bench",
@@ -47,7 +47,7 @@ export function runtimeSpec(id: string, args: readonly string[]): object {
 			{ destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
 		],
 		linux: {
-			cgroupsPath: `/troupe-bench/${id}`,
+			cgroupsPath: `/troupe-bench/${owner}-${id}`,
 			namespaces: bareNamespaces,
 			resources: { devices: [{ allow: false, access: "rwm" }] },
 		},
@@ -65,11 +65,12 @@ export class LifeClient {
 	readonly #parent: string;
 	readonly #options: { typeUrl: string; value: Uint8Array };
 
-	constructor(peer: Peer, namespace: string, parent: string, ociRuntime: string) {
+	/** `lease` keeps a snapshot from the garbage collector until its container refers to it, as clients do. */
+	constructor(peer: Peer, namespace: string, parent: string, ociRuntime: string, lease: string) {
 		this.#peer = peer;
 		this.#parent = parent;
 		this.#containers = connect(peer.socket, namespace, ContainersDefinition);
-		this.#snapshots = connect(peer.socket, namespace, SnapshotsDefinition);
+		this.#snapshots = connect(peer.socket, namespace, SnapshotsDefinition, lease);
 		this.#tasks = connect(peer.socket, namespace, TasksDefinition);
 		const options = Options.encode(Options.fromPartial({ binaryName: ociRuntime })).finish();
 		this.#options = { typeUrl: "containerd.runc.v1.Options", value: options };
@@ -84,7 +85,7 @@ export class LifeClient {
 				snapshotter: "overlayfs",
 				snapshotKey: id,
 				runtime: { name: this.#peer.runtime, options: this.#options },
-				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(id, args))) },
+				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(this.#peer.name, id, args))) },
 			},
 		});
 		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
@@ -100,7 +101,7 @@ export class LifeClient {
 				snapshotter: "overlayfs",
 				snapshotKey: id,
 				runtime: { name: this.#peer.runtime, options: this.#options },
-				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(id, args))) },
+				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(this.#peer.name, id, args))) },
 			},
 		});
 		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
@@ -121,8 +122,8 @@ export class LifeClient {
 
 	async #deleteAll(id: string): Promise<void> {
 		await this.#tasks.delete({ containerId: id });
-		await this.#containers.delete({ id });
 		await this.#snapshots.remove({ snapshotter: "overlayfs", key: id });
+		await this.#containers.delete({ id });
 	}
 }
 
@@ -138,7 +139,7 @@ export class BareRuntime {
 
 	async live(id: string, rootfs: string, args: readonly string[]): Promise<void> {
 		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
-		writeFileSync(join(bundle, "config.json"), JSON.stringify({ ...runtimeSpec(id, args), root: { path: rootfs } }));
+		writeFileSync(join(bundle, "config.json"), JSON.stringify({ ...runtimeSpec("bare", id, args), root: { path: rootfs } }));
 		const root = ["--root", join(this.#directory, "state")];
 		await execute(this.#runtime, [...root, "create", "--bundle", bundle, id]);
 		await execute(this.#runtime, [...root, "start", id]);

@@ -23,6 +23,9 @@ try {
 		console.log(`measuring ${name} ...`);
 		rows.push(...(await section(stage)));
 	}
+} catch (error) {
+	console.error(error); // before the stage is closed, which may fail because of it
+	process.exitCode = 1;
 } finally {
 	await stage.close();
 }

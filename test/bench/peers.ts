@@ -21,7 +21,7 @@ export interface Peer {
 const repository = resolve(import.meta.dirname, "../..");
 
 /** Debian's containerd on a root of its own, without CRI. */
-export async function startContainerd(directory: string): Promise<Peer> {
+export async function startContainerd(directory: string, namespace: string): Promise<Peer> {
 	const socket = join(directory, "containerd.sock");
 	mkdirSync(directory, { recursive: true });
 	const config = join(directory, "config.toml");
@@ -46,13 +46,13 @@ export async function startContainerd(directory: string): Promise<Peer> {
 		child,
 		socket,
 		"io.containerd.runc.v2",
-		["ctr", "--address", socket, "--namespace", "bench"],
+		["ctr", "--address", socket, "--namespace", namespace],
 		(argv) => argv.some((word) => word.endsWith("containerd-shim-runc-v2")) && argv.includes(socket),
 	);
 }
 
 /** Our daemon on a root of its own. */
-export async function startTroupe(directory: string): Promise<Peer> {
+export async function startTroupe(directory: string, namespace: string): Promise<Peer> {
 	const socket = join(directory, "troupe.sock");
 	mkdirSync(directory, { recursive: true });
 	const config = join(directory, "config.toml");
@@ -67,7 +67,7 @@ export async function startTroupe(directory: string): Promise<Peer> {
 		child,
 		socket,
 		"io.containerd.troupe.v2",
-		[join(repository, "bin/troupe"), "--address", socket, "--namespace", "bench"],
+		[join(repository, "bin/troupe"), "--address", socket, "--namespace", namespace],
 		(argv) => argv.some((word) => word.endsWith("shim.mjs")) && argv.some((word) => word.startsWith(directory)),
 	);
 }

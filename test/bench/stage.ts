@@ -1,12 +1,16 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { LeasesDefinition } from "../../src/gen/containerd/services/leases/v1/leases.ts";
 import { busyboxLayer } from "../fixtures/busybox-layer.ts";
 import { type PushedImage, pushImage } from "../fixtures/push-image.ts";
 import { type Registry, startRegistry } from "../fixtures/registry.ts";
 import { execute } from "./execute.ts";
+import { connect } from "./grpc-client.ts";
 import { type Peer, removeTree, startContainerd, startTroupe } from "./peers.ts";
 
-export const namespace = "bench";
+/** Its own for each run: OCI runtimes keep their state per namespace at fixed places below /run. */
+export const namespace = `bench-${process.pid}`;
+export const lease = "bench";
 
 /** Everything the sections share: a registry with a small image, and both daemons with that image unpacked. */
 export interface Stage {
@@ -28,12 +32,14 @@ export async function openStage(directory: string): Promise<Stage> {
 		const registry = await startRegistry(join(directory, "registry"));
 		undo.push(() => registry.stop());
 		const small = await pushImage(registry.host, "bench/small", "latest", [busyboxLayer()]);
-		const containerd = await startContainerd(join(directory, "containerd"));
+		const containerd = await startContainerd(join(directory, "containerd"), namespace);
 		undo.push(() => containerd.stop());
-		const troupe = await startTroupe(join(directory, "troupe"));
+		const troupe = await startTroupe(join(directory, "troupe"), namespace);
 		undo.push(() => troupe.stop());
 		await pull(containerd, small.reference);
 		await pull(troupe, small.reference);
+		for (const peer of [containerd, troupe])
+			await connect(peer.socket, namespace, LeasesDefinition).create({ id: lease });
 		return { directory, registry, small, containerd, troupe, close };
 	} catch (error) {
 		await close();
