@@ -44,8 +44,11 @@ class WatchedUnpacker implements Unpacker {
 }
 
 /** A puller on real stores, workers and directories, and a registry that fails at will. */
-export async function pullerOn(t: Context, { stallMs = 60_000 }: { stallMs?: number } = {}) {
-	const root = await mkdtemp(join(tmpdir(), "troupe-pull-"));
+export async function pullerOn(
+	t: Context,
+	{ stallMs = 60_000, parent = tmpdir() }: { stallMs?: number; parent?: string } = {},
+) {
+	const root = await mkdtemp(join(parent, "troupe-pull-"));
 	const registry = await ScriptedRegistry.start();
 	const store = memoryStore();
 	const blobs = await LocalContentStore.open(join(root, "content"));
