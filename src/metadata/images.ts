@@ -19,8 +19,7 @@ export interface ImageTimes {
 	readonly epoch?: bigint | undefined;
 }
 
-/** An image with this label is collected after the time in it; until then it is a root like others. */
-export const expireLabel = "containerd.io/gc.expire";
+import { expireLabel } from "./gc/expiry.ts";
 
 /** Names of images and what they stand for (containerd: core/metadata/images.go). Names are any text. */
 export class ImageStore {

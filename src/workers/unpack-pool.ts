@@ -8,7 +8,7 @@ import type { Unpacked, Unpacker, UnpackProgress, UnpackRequest } from "./unpack
 import { workerEntry } from "./worker-entry.ts";
 
 export interface UnpackPoolOptions extends Pick<JobPoolOptions, "idleMs" | "queue" | "onError"> {
-	/** Layers extracted at once. Default: the number of CPUs, at most 8. */
+	/** Layers extracted at once. Default: one more than there are CPUs (one may wait for its download), at most 8. */
 	readonly threads?: number;
 	/** The program that decompresses gzip: default igzip where it is installed; "zlib" for Node's own. */
 	readonly gunzip?: string;
@@ -24,7 +24,7 @@ export class UnpackPool implements Unpacker {
 	readonly #pool: JobPool;
 	readonly #gunzip: string | undefined;
 
-	constructor({ threads = Math.min(8, availableParallelism()), gunzip, ...options }: UnpackPoolOptions) {
+	constructor({ threads = Math.min(8, availableParallelism() + 1), gunzip, ...options }: UnpackPoolOptions) {
 		this.#pool = new JobPool({ entry: workerEntry("unpack"), threads, ...options });
 		this.#gunzip = gunzip === "zlib" ? undefined : (gunzip ?? igzipPath);
 	}

@@ -139,7 +139,10 @@ export class BareRuntime {
 
 	async live(id: string, rootfs: string, args: readonly string[]): Promise<void> {
 		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
-		writeFileSync(join(bundle, "config.json"), JSON.stringify({ ...runtimeSpec("bare", id, args), root: { path: rootfs } }));
+		writeFileSync(
+			join(bundle, "config.json"),
+			JSON.stringify({ ...runtimeSpec("bare", id, args), root: { path: rootfs } }),
+		);
 		const root = ["--root", join(this.#directory, "state")];
 		await execute(this.#runtime, [...root, "create", "--bundle", bundle, id]);
 		await execute(this.#runtime, [...root, "start", id]);
