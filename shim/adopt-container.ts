@@ -28,6 +28,7 @@ export async function adoptContainer(
 	context: ContainerContext,
 	known: ReadonlyMap<string, Exit>,
 	exitSeen: (exit: Exit) => void,
+	register: (container: Container) => void,
 ): Promise<Container> {
 	const identity = { kind: "task", namespace: context.namespace, id };
 	const record = readRecord(bundle);
@@ -41,6 +42,7 @@ export async function adoptContainer(
 	const { ownPidNamespace, checkpoint } = record;
 	const container = new Container({ id, bundle, runtime, ownPidNamespace, checkpoint, init }, context);
 	for (const exec of record.execs) container.execs.set(exec.execId, processOf(adoption, exec));
+	register(container); // before its exits are looked for: they come to whoever knows it
 	await Promise.all(container.processes.map((process) => take(container, process, adoption)));
 	if (Object.keys(record.cgroup).length > 0) {
 		container.cgroup = Cgroup.fromRecord(record.cgroup);
@@ -90,7 +92,7 @@ async function take(container: Container, process: ContainerProcess, adoption: A
 	if (!alive) {
 		process.letGo();
 		process.pid = pid;
-		queueMicrotask(() => adoption.exitSeen(unknownExit(id, process)));
+		adoption.exitSeen(unknownExit(id, process));
 		return;
 	}
 	const master = saved.stdio.terminal ? await adoption.context.standby.savedTerminal(id, execId) : undefined;

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Kernel, Poll } from "../src/sys/kernel.ts";
@@ -6,6 +5,8 @@ import { failedWith } from "../src/sys/sys-error.ts";
 import { acceptUnix, listenUnix, receiveMessage } from "../src/sys/unix-socket.ts";
 
 const TIOCSWINSZ = 0x5414;
+
+let sockets = 0;
 
 /** Where the OCI runtime sends the master of a pty (`--console-socket`). */
 export class ConsoleSocket {
@@ -19,7 +20,8 @@ export class ConsoleSocket {
 	/** `directory` must be short: a socket's path has at most 107 bytes, and bundles' are longer. */
 	constructor(kernel: Kernel, directory: string) {
 		this.#kernel = kernel;
-		this.path = join(directory, `c-${randomBytes(6).toString("hex")}`);
+		this.path = join(directory, `c-${process.pid}-${++sockets}`);
+		rmSync(this.path, { force: true }); // of a killed shim that had this pid
 		const listener = listenUnix(kernel, this.path);
 		this.master = new Promise((resolve, reject) => {
 			this.#reject = reject;

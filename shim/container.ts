@@ -172,11 +172,12 @@ export class Container {
 			const [verb = "", ...options] = command;
 			await this.#runtime([verb, "--pid-file", pidFile, ...console, ...options], timeoutMs, stdio);
 			const pid = Number(readFileSync(pidFile, "utf8"));
-			process.made(pid);
+			// Without a pause between looking and watching: in one the process could end and be reaped.
+			const there = process.made(pid);
+			standby.hold(this, process);
+			reaper.watch(pid, there);
 			await stdio.handedOver();
 			if (stdio.master !== undefined) standby.keepTerminal(this.id, process.execId, stdio.master);
-			standby.hold(this, process);
-			reaper.watch(pid);
 		});
 	}
 

@@ -1,6 +1,4 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { nativeKernel } from "../src/sys/native-kernel.ts";
 import { serve } from "../src/ttrpc/server.ts";
@@ -8,6 +6,7 @@ import { type Arguments, parseArguments } from "./arguments.ts";
 import { deleteBundle } from "./delete.ts";
 import { connectToStandby, ownCommand } from "./ensure-standby.ts";
 import { type Log, logTo, reasonOf } from "./log.ts";
+import { MemoryReturn } from "./memory.ts";
 import { type Places, placesOf, readSettings, type Settings } from "./settings.ts";
 import { Shard } from "./shard.ts";
 import { shardService } from "./shard-service.ts";
@@ -61,7 +60,6 @@ async function runStandby(
 	const own = ownCommand();
 	const shardCommand = { file: own.file, args: [...own.args, ...standbyWords(address, debug)] };
 	const standby = new Standby({ kernel, places, settings, log, shardCommand });
-	reapOnSignal(standby.reaper);
 	const end = async () => {
 		await server.close();
 		await standby.close();
@@ -77,7 +75,7 @@ async function runStandby(
 		if (idle > 1) void end();
 	}, idleLookMs);
 	log("info", "standby runs");
-	giveMemoryBack(kernel);
+	reapOnSignal(standby.reaper, new MemoryReturn(kernel));
 }
 
 async function runShard(
@@ -94,11 +92,10 @@ async function runShard(
 		process.exit(0);
 	};
 	const shards = new Shard({ identity, places, settings, kernel, log, onEnd });
-	reapOnSignal(shards.reaper);
 	const onError = (error: Error) => log("error", error.message, { cause: reasonOf(error.cause) });
 	await serve(listener, [...taskServices(shards), shardService(shards)], { onError });
 	log("info", "shard runs");
-	giveMemoryBack(kernel);
+	reapOnSignal(shards.reaper, new MemoryReturn(kernel));
 }
 
 function becomeReaper(kernel: Kernel): void {
@@ -107,8 +104,11 @@ function becomeReaper(kernel: Kernel): void {
 	for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE"] as const) process.on(signal, () => {});
 }
 
-function reapOnSignal(reaper: { sweep(): void }): void {
-	process.on("SIGCHLD", () => reaper.sweep());
+function reapOnSignal(reaper: { sweep(): void }, memory: MemoryReturn): void {
+	process.on("SIGCHLD", () => {
+		memory.used();
+		reaper.sweep();
+	});
 	reaper.sweep(); // what ended before the handler was there
 }
 
@@ -116,16 +116,6 @@ function reapOnSignal(reaper: { sweep(): void }): void {
 function raiseOomScore(): void {
 	const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
 	writeFileSync("/proc/self/oom_score_adj", String(Math.min(own + 1, 1000)));
-}
-
-/** Once, when all code is loaded: collects garbage and returns malloc's free pages. */
-function giveMemoryBack(kernel: Kernel): void {
-	setFlagsFromString("--expose-gc");
-	const collect = runInNewContext("gc") as (options: object) => void;
-	setTimeout(() => {
-		collect({ type: "major", execution: "sync", flavor: "last-resort" });
-		kernel.malloc_trim(0);
-	}, 200).unref();
 }
 
 main().catch((reason: unknown) => {

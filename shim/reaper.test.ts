@@ -38,7 +38,7 @@ test("a watched exit is recorded before it is reaped, all that have ended in one
 		(exits) => steps.push(`record ${exits.map(({ pid, status }) => `${pid}:${status}`).join(" ")}`),
 		silent,
 	);
-	for (const pid of [10, 11, 12]) reaper.watch(pid);
+	for (const pid of [10, 11, 12]) reaper.watch(pid, true);
 	zombies.set(10, 1).set(12, 3);
 	reaper.sweep();
 	assert.deepEqual(steps, ["record 10:1 12:3", "reap 10", "reap 12"]);
@@ -55,7 +55,7 @@ test("an exit that cannot be recorded stays a zombie, and is offered again", () 
 		},
 		silent,
 	);
-	reaper.watch(10);
+	reaper.watch(10, true);
 	assert.deepEqual([...zombies.keys()], [10]);
 	full = false;
 	reaper.sweep();
@@ -70,9 +70,21 @@ test("a process that ended before its pid was known is recorded when it is", asy
 		zombies.set(20, 7);
 		reaper.sweep();
 		assert.equal(zombies.size, 0, "nothing may block the reaping of others");
-		reaper.watch(20);
+		reaper.watch(20, false);
 	});
 	assert.deepEqual(recorded, [{ pid: 20, status: 7 }]);
+});
+
+test("a stray is not taken for a process that has got its pid since", async () => {
+	const zombies = new Map([[20, 7]]);
+	const recorded: ChildExit[] = [];
+	const reaper = new Reaper(withZombies(zombies, []), (exits) => recorded.push(...exits), silent, true);
+	reaper.sweep();
+	reaper.watch(20, true);
+	assert.deepEqual(recorded, []);
+	zombies.set(20, 1);
+	reaper.sweep();
+	assert.deepEqual(recorded, [{ pid: 20, status: 1 }]);
 });
 
 test("tools get their exit; processes that nobody knows are reaped", async () => {

@@ -19,20 +19,34 @@ export class Reaper {
 	readonly #watched = new Set<number>();
 	readonly #tools = new Map<number, (exit: ChildExit) => void>();
 	readonly #strays = new Map<number, ChildExit>();
+	readonly #keepStrays: boolean;
 	#creations = 0;
 	#retry: NodeJS.Timeout | undefined;
 
-	/** `record` makes exits of watched processes durable; if it throws, they are offered again later. */
-	constructor(kernel: Pick<Kernel, "waitid">, record: (exits: readonly ChildExit[]) => void, log: Log) {
+	/**
+	 * `record` makes exits of watched processes durable; if it throws, they are offered again later. `keepStrays` for a
+	 * process that is told of others' processes late: the newest exits of unknown ones are always kept.
+	 */
+	constructor(
+		kernel: Pick<Kernel, "waitid">,
+		record: (exits: readonly ChildExit[]) => void,
+		log: Log,
+		keepStrays: boolean = false,
+	) {
+		this.#keepStrays = keepStrays;
 		this.#kernel = kernel;
 		this.#record = record;
 		this.#log = log;
 	}
 
-	/** From now on the exit of this process goes to `record`; at once if it has been reaped as a stray. */
-	watch(pid: number): void {
+	/**
+	 * From now on the exit of this process goes to `record`; at once if it has been reaped as a stray. `there`: the process
+	 * exists, so that a stray with its pid was another one.
+	 */
+	watch(pid: number, there: boolean): void {
 		const stray = this.#strays.get(pid);
-		if (stray === undefined) {
+		if (there || stray === undefined) {
+			this.#strays.delete(pid);
 			this.#watched.add(pid);
 			this.sweep();
 			return;
@@ -60,7 +74,7 @@ export class Reaper {
 		try {
 			return await work();
 		} finally {
-			if (--this.#creations === 0) this.#strays.clear();
+			if (--this.#creations === 0 && !this.#keepStrays) this.#strays.clear();
 		}
 	}
 
@@ -77,7 +91,13 @@ export class Reaper {
 		if (tool !== undefined) {
 			this.#tools.delete(exit.pid);
 			tool(exit);
-		} else if (this.#creations > 0 && this.#strays.size < maximumStrays) this.#strays.set(exit.pid, exit);
+		} else if (this.#creations > 0 || this.#keepStrays) this.#keep(exit);
+	}
+
+	#keep(exit: ChildExit): void {
+		const [oldest] = this.#strays.keys();
+		if (oldest !== undefined && this.#strays.size >= maximumStrays) this.#strays.delete(oldest);
+		this.#strays.set(exit.pid, exit);
 	}
 
 	/** All that have ended, in one durable write. */

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -73,4 +72,12 @@ export function placesOf(address: string, environment: Environment): Places {
 	};
 }
 
-const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
+/**
+ * A short name for a path: FNV-1a, 64 bits. Not node:crypto, which costs each shim half a megabyte; nobody attacks these
+ * names, whoever may write here may do worse.
+ */
+function digest(text: string): string {
+	let hash = 0xcbf2_9ce4_8422_2325n;
+	for (const byte of Buffer.from(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100_0000_01b3n);
+	return hash.toString(16).padStart(16, "0");
+}

@@ -136,15 +136,25 @@ export class Shard {
 			bundles.map(async ({ containerId, bundle }) => {
 				try {
 					const there = this.#containers.get(containerId);
-					const container =
-						there ?? (await adoptContainer(containerId, bundle, this.context, known, (it) => this.#exitSeen(it)));
-					this.#containers.set(containerId, container);
+					const container = there ?? (await this.#adoptOne(containerId, bundle, known));
 					return { containerId, pid: container.init.pid, problem: "" };
 				} catch (reason) {
 					return { containerId, pid: 0, problem: DaemonError.from(reason, this.#task(containerId)).message };
 				}
 			}),
 		);
+	}
+
+	async #adoptOne(id: string, bundle: string, known: ReadonlyMap<string, Exit>): Promise<Container> {
+		const exitSeen = (exit: Exit) => this.#exitSeen(exit);
+		try {
+			return await adoptContainer(id, bundle, this.context, known, exitSeen, (container) => {
+				this.#containers.set(id, container);
+			});
+		} catch (reason) {
+			this.#containers.delete(id);
+			throw reason;
+		}
 	}
 
 	/** Exits of adopted processes, from whoever saw them first: the standby, or our own pidfds. */
@@ -198,6 +208,12 @@ export class Shard {
 		const container = this.#containers.get(exit.containerId);
 		const process = container?.processes.find(({ execId, pid }) => execId === exit.execId && pid === exit.pid);
 		if (container === undefined || process === undefined || process.exit !== undefined) return;
+		if (exit.unknown)
+			this.context.log("warning", "the exit status is unknown: everybody who knew it is dead", {
+				id: exit.containerId,
+				execId: exit.execId,
+				pid: exit.pid,
+			});
 		this.#exited([{ container, process, exit }]);
 	}
 

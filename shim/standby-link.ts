@@ -9,7 +9,7 @@ import type { ContainerProcess } from "./process.ts";
 import type { Places } from "./settings.ts";
 import type { StandbyPort } from "./standby-port.ts";
 import { keepTerminal, takeTerminal } from "./terminal-store.ts";
-import { pause } from "./time.ts";
+import { pause, within } from "./time.ts";
 
 export interface ShardIdentity {
 	readonly shard: string;
@@ -32,6 +32,7 @@ export class StandbyLink implements StandbyPort {
 	readonly #holdings: () => readonly (readonly [Container, ContainerProcess])[];
 	#client: TtrpcClient | undefined;
 	#standby: ServiceClient<typeof StandbyDefinition> | undefined;
+	#connected = Promise.withResolvers<void>();
 	#closed = false;
 
 	constructor(
@@ -88,6 +89,8 @@ export class StandbyLink implements StandbyPort {
 	}
 
 	async adopt(containerIds: readonly string[]): Promise<readonly Exit[]> {
+		// A shard that was started to adopt is asked before it has introduced itself.
+		if (this.#standby === undefined) await within(callMs, this.#connected.promise);
 		if (this.#standby === undefined) return [];
 		const { namespace, shard } = this.#identity;
 		const request = { namespace, shardId: shard, containerIds: [...containerIds] };
@@ -118,6 +121,7 @@ export class StandbyLink implements StandbyPort {
 				await standby.register(this.#registration(), { timeoutMs: callMs });
 				this.#client = client;
 				this.#standby = standby;
+				this.#connected.resolve();
 				wait = reconnectMs[0];
 				await client.closed;
 				this.#log("warning", "the standby is gone");
@@ -125,6 +129,7 @@ export class StandbyLink implements StandbyPort {
 				this.#log("debug", "no standby", { reason: reasonOf(reason) });
 			}
 			this.#standby = undefined;
+			this.#connected = Promise.withResolvers();
 			await pause(wait);
 			wait = Math.min(wait * 2, reconnectMs[1]);
 		}

@@ -72,7 +72,7 @@ export class Standby {
 		this.#journal = new ExitJournal(places.journal("standby"));
 		this.#terminals = new TerminalStore(kernel, places.terminalSocket, log);
 		this.publisher = new Publisher(settings.eventsAddress, log);
-		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log);
+		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log, true);
 		for (const entry of this.#journal.pending) this.#publish(entry); // of a standby that was killed
 	}
 
@@ -119,7 +119,10 @@ export class Standby {
 		present?.close();
 		const witness = new Witness(this.#options.kernel, request);
 		this.#witnesses.set(key, witness);
-		this.reaper.watch(witness.pid);
+		this.reaper.watch(witness.pid, witness.there);
+		// The shard may have died before its word was read.
+		if (!this.shards.has(request.shardId) && witness.exit === undefined)
+			witness.watch((exit) => this.#seen([[witness, exit]]));
 	}
 
 	witness(namespace: string, containerId: string, execId: string): Witness | undefined {

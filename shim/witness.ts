@@ -43,6 +43,11 @@ export class Witness {
 			if (isFifo(path)) this.#fifos.push(openFifo(kernel, path, true));
 	}
 
+	/** The process exists, or is a zombie. */
+	get there(): boolean {
+		return this.#pidfd !== undefined;
+	}
+
 	/**
 	 * The shard is dead: calls back once with the exit of a process that is not a child of ours (its shard was another
 	 * standby's). For our own children the reaper is faster and `exit` is set by then.

@@ -41,8 +41,6 @@ export const signatures = {
 	umask: "ni",
 	syncfs: "ii",
 	ppoll: "iplpp",
-	inotify_init1: "ii",
-	inotify_add_watch: "iisi",
 	// processes
 	getpid: "n",
 	prctl: "iillll",

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { findExecutable } from "../../shim/oci-runtime.ts";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
 import { Metrics } from "../../src/gen/containerd/cgroups/v1/metrics.ts";
-import { execSpec, namespace, ShimHost, until } from "./shim-host.ts";
+import { execSpec, mkfifo, namespace, ShimHost, until } from "./shim-host.ts";
 
 const code = (expected: string) => (error: unknown) => {
 	assert.ok(error instanceof DaemonError, String(error));
@@ -149,6 +151,27 @@ for (const runtime of ["crun", "runc"])
 			await task.start({ id: "shared" });
 			assert.equal((await task.wait({ id: "shared" })).exitStatus, 3);
 			await task.delete({ id: "shared" });
+		});
+
+		test("execs leave no descriptor, no process and no file behind", async () => {
+			const { task, own, bundle } = await create("soak", ["sleep", "60"]);
+			await task.start({ id: "soak" });
+			const open = async (): Promise<number> => readdirSync(`/proc/${(await own.info({})).pid}/fd`).length;
+			const exec = async (execId: string): Promise<void> => {
+				await task.exec({ id: "soak", execId, spec: execSpec(["true"]), stdout: mkfifo(join(bundle, "out")) });
+				await task.start({ id: "soak", execId });
+				await task.wait({ id: "soak", execId });
+				await task.delete({ id: "soak", execId });
+			};
+			await exec("first");
+			const [descriptors, files] = [await open(), readdirSync(bundle).length];
+			for (let round = 0; round < 10; round++)
+				await Promise.all(Array.from({ length: 4 }, (_, index) => exec(`e${round}-${index}`)));
+			assert.equal(await open(), descriptors);
+			assert.equal(readdirSync(bundle).length, files);
+			await task.kill({ id: "soak", signal: 9 });
+			await task.wait({ id: "soak" });
+			await task.delete({ id: "soak" });
 		});
 
 		test("the exit follows the start, however short the life", async () => {
