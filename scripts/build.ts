@@ -36,6 +36,28 @@ const entries = [
 ].filter((entry) => existsSync(join(repository, entry.in)));
 
 /**
+ * Source text stays in memory as long as its functions may be compiled. Names are kept: stack traces in the log have no
+ * other source.
+ */
+const small: BuildOptions = { minifyWhitespace: true, minifySyntax: true };
+
+/** What the daemon takes from undici: without fetch, WebSocket, caches and mocks, whose code would stay in memory. */
+const plainUndici: Plugin = {
+	name: "undici's agents alone",
+	setup({ onResolve, onLoad }) {
+		onResolve({ filter: /^undici$/ }, () => ({ path: "undici", namespace: "agents" }));
+		onLoad({ filter: /.*/, namespace: "agents" }, () => ({
+			contents: [
+				`Object.assign(require("undici/lib/dispatcher/dispatcher.js").prototype, require("undici/lib/api"));`,
+				`exports.Agent = require("undici/lib/dispatcher/agent.js");`,
+				`exports.EnvHttpProxyAgent = require("undici/lib/dispatcher/env-http-proxy-agent.js");`,
+			].join("\n"),
+			resolveDir: repository,
+		}));
+	},
+};
+
+/**
  * The CLI is one CommonJS file, which Node loads some milliseconds faster than modules; a command's code in it runs when it
  * is called. grpc-js, twice as large as all the rest, is a file of its own for the one command that needs it.
  */
@@ -68,7 +90,7 @@ const ownFile: Plugin = {
 };
 
 const results = await Promise.all([
-	build({ ...shared, entryPoints: entries }),
+	build({ ...shared, ...small, entryPoints: entries, plugins: [plainUndici] }),
 	// its source stays in memory in each shim: half a megabyte less
 	build({ ...shared, banner: {}, minify: true, entryPoints: [{ out: "shim", in: "shim/main.ts" }] }),
 	build({ ...cli, entryPoints: [{ out: "troupe", in: "src/cli/main.ts" }], plugins: [lazyChildProcess, ownFile] }),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { plugin } from "../plugin/plugin.ts";
 import { pluginKey } from "../plugin/plugin-key.ts";
 import { configurationOf, defaultConfiguration, loadConfiguration, writeConfiguration } from "./configuration.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parse, stringify, type TomlTable } from "smol-toml";
-import { z } from "zod";
+import * as z from "zod";
 import { DaemonError } from "../errors/daemon-error.ts";
 import { type LogLevel, logLevel, logLevels } from "../log/log.ts";
 import type { Plugin } from "../plugin/plugin.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Descriptor, Platform } from "../content/descriptor.ts";
 import { digestOf, isDigest } from "../content/digest.ts";
 import { DaemonError } from "../errors/daemon-error.ts";

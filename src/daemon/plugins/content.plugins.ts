@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { LocalContentStore } from "../../content/local-content-store.ts";
 import { NamespacedContent } from "../../metadata/content.ts";
 import { plugin } from "../../plugin/plugin.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { defaultPolicy, GarbageCollector } from "../../metadata/gc/garbage-collector.ts";
 import { systemClock } from "../../metadata/scope.ts";
 import { plugin } from "../../plugin/plugin.ts";

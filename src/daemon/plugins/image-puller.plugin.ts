@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { ImageActors } from "../../../actors/images/image-actors.ts";
 import { ImagePuller } from "../../images/image-puller.ts";
 import { defaultHostDirectories } from "../../images/registry/host-directory.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { plugin } from "../../plugin/plugin.ts";
 import { pluginKey } from "../../plugin/plugin-key.ts";
 import { storeKey, systemKey } from "../../services/plugin-keys.ts";

@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { startHostShims } from "../../../actors/shims/host-shims.ts";
 import type { Shims } from "../../../actors/shims/shims.ts";
 import { Bundles } from "../../../actors/task/bundle.ts";

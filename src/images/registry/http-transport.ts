@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import type { Dispatcher } from "undici";
 import { isLoopback, type RegistryHost } from "./registry-host.ts";
 import { secureContextOf } from "./tls-context.ts";
 
@@ -79,6 +79,8 @@ export class HttpTransport {
 	}
 
 	async #connect(): Promise<Dispatcher> {
+		// A daemon that pulls nothing has no need of its code.
+		const { Agent, EnvHttpProxyAgent } = await import("undici");
 		const { tls, host, dialTimeoutMs = defaultDialMs } = this.#host;
 		const connect = {
 			timeout: dialTimeoutMs,
