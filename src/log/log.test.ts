@@ -24,6 +24,23 @@ test("a line carries its fields, the child's fields, the error's stack and an IS
 	assert.match(line.time, /^\d{4}-\d\d-\d\dT/);
 });
 
+test("a level can be handed on by itself, also a child's", async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), "troupe-log-"));
+	t.after(() => rm(folder, { recursive: true }));
+	const file = join(folder, "log");
+	const log = openLog({ level: "info", descriptor: openSync(file, "w") });
+	const { warn } = log;
+	const { error } = log.child({ room: "shims" });
+	warn({}, "alone");
+	error({}, "alone too");
+	log.flush();
+	const messages = readFileSync(file, "utf8")
+		.trim()
+		.split("\n")
+		.map((line) => JSON.parse(line).msg);
+	assert.deepEqual(messages, ["alone", "alone too"]);
+});
+
 test("a terminal gets one readable line, with the stack below it", () => {
 	const line = readableLine(
 		JSON.stringify({

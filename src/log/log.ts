@@ -1,5 +1,5 @@
 /** The daemon's log: JSON lines on stderr, or one readable line each where stderr is a terminal. */
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { readableLine } from "./readable-line.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
@@ -41,7 +41,7 @@ export function openLog({ level, descriptor = 2, readable = false }: LogOptions)
 	destination.on("error", () => {});
 	const stream = readable ? { write: (line: string) => void destination.write(readableLine(line)) } : destination;
 	const logger = pino({ level, base: null, errorKey: "error", timestamp: pino.stdTimeFunctions.isoTime }, stream);
-	return Object.assign(logger as unknown as Log, {
+	return Object.assign(detached(logger), {
 		flush: () => {
 			try {
 				destination.flushSync();
@@ -51,6 +51,17 @@ export function openLog({ level, descriptor = 2, readable = false }: LogOptions)
 		},
 	});
 }
+
+/** pino's methods need their `this`; a LogLine may be handed on by itself. */
+const detached = (logger: Logger): Log => ({
+	trace: logger.trace.bind(logger),
+	debug: logger.debug.bind(logger),
+	info: logger.info.bind(logger),
+	warn: logger.warn.bind(logger),
+	error: logger.error.bind(logger),
+	fatal: logger.fatal.bind(logger),
+	child: (fields) => detached(logger.child(fields)),
+});
 
 const nothing: LogLine = () => {};
 
