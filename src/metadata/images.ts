@@ -3,6 +3,7 @@ import { DaemonError, type ObjectIdentity } from "../errors/daemon-error.ts";
 import { ImageCreate, ImageDelete, ImageUpdate } from "../gen/containerd/events/image.ts";
 import { type FieldPaths, keyIn, notUpdatable } from "./field-mask.ts";
 import { mapField, parseFilters } from "./filter.ts";
+import { expireLabel } from "./gc/expiry.ts";
 import { checkedLabels, entryOf, withEntry } from "./labels.ts";
 import { joinLease, leaveLease } from "./lease-membership.ts";
 import { ensureNamespace } from "./namespaces.ts";
@@ -18,8 +19,6 @@ export interface ImageTimes {
 	/** Reproducible builds: the time to store instead of now, in nanoseconds since 1970 (SOURCE_DATE_EPOCH). */
 	readonly epoch?: bigint | undefined;
 }
-
-import { expireLabel } from "./gc/expiry.ts";
 
 /** Names of images and what they stand for (containerd: core/metadata/images.go). Names are any text. */
 export class ImageStore {
