@@ -138,6 +138,7 @@ export class Container {
 				if (process.exit === undefined) this.#startFailed(process, before);
 				throw reason;
 			} finally {
+				process.starting = undefined;
 				over.resolve();
 			}
 		});
@@ -260,11 +261,16 @@ export class Container {
 	/** The kernel has killed a process of the container for lack of memory: durable, and reported once. */
 	ranOutOfMemory(): void {
 		const fact: Fact = { kind: "oom", namespace: this.context.namespace, containerId: this.id, at: now() };
-		for (const entry of this.context.record([fact]))
-			this.context.publish(
-				this.id,
-				reportOf(entry, () => this.context.acknowledge(entry.seq)),
-			);
+		const entries = this.context.record([fact]);
+		const tell = () => {
+			for (const entry of entries)
+				this.context.publish(
+					this.id,
+					reportOf(entry, () => this.context.acknowledge(entry.seq)),
+				);
+		};
+		if (this.init.starting === undefined) tell();
+		else void this.init.starting.then(tell);
 		this.save();
 	}
 

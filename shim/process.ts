@@ -21,8 +21,8 @@ export class ContainerProcess {
 	#status: ProcessStatus;
 	#pidfd: number | undefined;
 	#poll: Poll | undefined;
-	/** Settles when a start that is under way is over: until then its exit is held back. */
-	starting: Promise<void> = Promise.resolve();
+	/** Settles when the start that is under way is over: until then an exit or OOM is not reported. Undefined for none. */
+	starting: Promise<void> | undefined;
 	readonly #kernel: Kernel;
 	readonly #waiters = new Set<(exit: Exit) => void>();
 	#isReported = false;

@@ -174,6 +174,18 @@ export class ShimHost {
 
 	/** Ends the shims and proves that no process, mount, control group, socket or file is left. */
 	async dispose(): Promise<void> {
+		try {
+			await this.#end();
+		} catch (reason) {
+			for (const pid of this.processes()) process.kill(pid, "SIGKILL");
+			throw reason;
+		} finally {
+			for (const client of this.#clients) client.close();
+			await this.stopDaemon();
+		}
+	}
+
+	async #end(): Promise<void> {
 		const running = this.processes();
 		if (running.length > 0) {
 			const standby = await this.standby();
