@@ -13,7 +13,6 @@ import { defaultRuntime } from "./oci-runtime.ts";
 import type { ContainerProcess } from "./process.ts";
 import { Publisher } from "./publisher.ts";
 import { Reaper } from "./reaper.ts";
-import { reportOf } from "./reports.ts";
 import type { Places, Settings } from "./settings.ts";
 import { type ShardIdentity, StandbyLink } from "./standby-link.ts";
 import { now } from "./time.ts";
@@ -163,7 +162,7 @@ export class Shard {
 	}
 
 	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */
-	async shutdown(_now: boolean): Promise<void> {
+	async shutdown(): Promise<void> {
 		const idle = () => this.#containers.size === 0 && this.#creating.size === 0;
 		if (!idle() || !(await this.standby.leave()) || !idle()) return;
 		const pending = await this.publisher.flush(flushBeforeEndMs);
@@ -172,17 +171,6 @@ export class Shard {
 		if (pending === 0) this.#journal.remove();
 		else this.#journal.close(); // the standby finds it and goes on reporting
 		setImmediate(this.#onEnd);
-	}
-
-	/** Reports what a former process of this shard's name has left (a shard id is used once, so: nothing). */
-	resume(): void {
-		for (const entry of this.#journal.pending) {
-			const containerId = entry.fact.kind === "exit" ? entry.fact.exit.containerId : entry.fact.containerId;
-			this.publisher.publish(
-				containerId,
-				reportOf(entry, () => this.#journal.acknowledge(entry.seq)),
-			);
-		}
 	}
 
 	#holdings(): readonly (readonly [Container, ContainerProcess])[] {

@@ -108,8 +108,8 @@ function handlersOf(shard: Shard): Handlers<typeof TaskDefinition> {
 			taskPid: shard.find(request.id)?.init.pid ?? 0,
 			version: apiVersion,
 		}),
-		async shutdown(request) {
-			await shard.shutdown(request.now);
+		async shutdown() {
+			await shard.shutdown();
 			return {};
 		},
 	};
