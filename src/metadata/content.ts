@@ -37,6 +37,8 @@ const ingestLifetime = 24n * 3600n * 1_000_000_000n;
 
 /** Which blobs a namespace has, their labels, and its ingests (containerd: core/metadata/content.go). */
 export class NamespacedContent {
+	/** Whether the backend may hold what no namespace has. True at the start: a crash may have left something. */
+	needsSweep = true;
 	readonly #store: Store;
 	readonly #backend: ContentStore;
 	readonly #shared: boolean;
@@ -84,13 +86,14 @@ export class NamespacedContent {
 	}
 
 	/** The namespace loses the blob; its bytes go at the next collection. Errors: NotFound. */
-	delete(scope: Scope, digest: Digest): Promise<void> {
+	async delete(scope: Scope, digest: Digest): Promise<void> {
 		const { namespace } = scope;
-		return this.#store.update((tx) => {
+		await this.#store.update((tx) => {
 			blobs.remove(tx, namespace, digest);
 			leaveLease(tx, scope, { type: "content", id: digest });
 			stageEvent(tx, namespace, "/content/delete", "containerd.events.ContentDelete", ContentDelete, { digest });
 		});
+		this.needsSweep = true;
 	}
 
 	/** Errors: NotFound at once; by the first chunk, OutOfRange. */
@@ -154,6 +157,7 @@ export class NamespacedContent {
 			ingests.remove(tx, namespace, ref);
 			leaveLease(tx, scope, { type: "ingests", id: ref });
 		});
+		this.needsSweep = true;
 	}
 
 	/**
@@ -184,6 +188,18 @@ export class NamespacedContent {
 
 	/** Removes from the backend what no namespace has. Ingests that a writer holds, and whatever fails, are left over. */
 	async sweep(signal?: AbortSignal): Promise<Swept> {
+		this.needsSweep = false;
+		try {
+			const swept = await this.#sweep(signal);
+			if (swept.left.length > 0) this.needsSweep = true;
+			return swept;
+		} catch (reason) {
+			this.needsSweep = true;
+			throw reason;
+		}
+	}
+
+	async #sweep(signal: AbortSignal | undefined): Promise<Swept> {
 		const swept: Swept & { removed: string[] } & { left: Swept["left"][number][] } = { removed: [], left: [] };
 		for await (const { digest } of this.#backend.walk()) {
 			signal?.throwIfAborted();
@@ -235,6 +251,9 @@ export class NamespacedContent {
 			backend: this.#backend,
 			turns: this.#turns,
 			now: this.#now,
+			onLeftOver: () => {
+				this.needsSweep = true;
+			},
 			// the backend would refuse what it has; a namespace that may not share must bring the bytes
 			options: held === undefined ? options : { ...options, expected: undefined },
 		});

@@ -8,11 +8,8 @@ const digest = `sha256:${"a".repeat(64)}`;
 it("a lease lists the resources it was given, each once, and forgets them with its end", async () => {
 	const store = memoryStore();
 	let told = 0;
-	const leases = new LeaseStore(
-		store,
-		() => 1n,
-		() => told++,
-	);
+	const leases = new LeaseStore(store, () => 1n);
+	leases.watchDeletions(() => told++);
 	const lease = await leases.create("ns", { id: "a/b", labels: { x: "y", empty: "" } });
 	assert.deepEqual(lease, { id: "a/b", labels: { x: "y" }, createdAt: 1n });
 	await assert.rejects(leases.create("ns", { id: "a/b", labels: {} }), { code: "AlreadyExists" });

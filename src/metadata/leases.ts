@@ -24,13 +24,18 @@ export type Lease = StoredLease & { readonly id: string };
 export class LeaseStore {
 	readonly #store: Store;
 	readonly #now: Clock;
-	readonly #deleted: () => void;
+	readonly #listeners = new Set<() => void>();
 
-	/** `deleted` is told after a deletion, of which there is no event: a collection may now find something. */
-	constructor(store: Store, now: Clock = systemClock, deleted: () => void = () => undefined) {
+	constructor(store: Store, now: Clock = systemClock) {
 		this.#store = store;
 		this.#now = now;
-		this.#deleted = deleted;
+	}
+
+	/** Told after each deletion of a lease or of a resource: no event tells of them. Returns the unsubscribe function. */
+	watchDeletions(listener: () => void): () => void {
+		const own = (): void => listener();
+		this.#listeners.add(own);
+		return () => this.#listeners.delete(own);
 	}
 
 	/** Errors: AlreadyExists, InvalidArgument. */
@@ -48,7 +53,7 @@ export class LeaseStore {
 	/** What it alone kept goes at the next collection. Errors: NotFound. */
 	async delete(namespace: string, id: string): Promise<void> {
 		await this.#store.update((tx) => deleteLease(tx, namespace, id));
-		this.#deleted();
+		for (const listener of this.#listeners) listener();
 	}
 
 	/** Those that one of the filters matches (id, labels), by id. */
@@ -79,7 +84,7 @@ export class LeaseStore {
 			table.require(tx, namespace, lease);
 			leaveLease(tx, { namespace, lease }, checkedResource(lease, resource));
 		});
-		this.#deleted();
+		for (const listener of this.#listeners) listener();
 	}
 
 	/** Errors: NotFound. */

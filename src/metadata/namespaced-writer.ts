@@ -28,6 +28,8 @@ export interface NamespacedWriterParts {
 	/** By digest. */
 	readonly turns: Turns;
 	readonly now: Clock;
+	/** The backend may now hold what no namespace has. */
+	readonly onLeftOver: () => void;
 	readonly options: { readonly [Name in keyof WriterOptions]: WriterOptions[Name] | undefined };
 }
 
@@ -102,21 +104,25 @@ export class NamespacedWriter implements Omit<ContentWriter, "commit"> {
 		return turns.run(digest, async () => {
 			const checked = await this.#checked(labels, digest);
 			const size = await this.#commitBytes(digest, options);
-			const { existed, blob } = await store.update((tx) => {
-				ensureNamespace(tx, namespace);
-				if (ingests.get(tx, namespace, this.ref)?.backendRef === this.#parts.ingest.backendRef)
-					ingests.remove(tx, namespace, this.ref);
-				leaveLease(tx, scope, { type: "ingests", id: this.ref });
-				joinLease(tx, scope, { type: "content", id: digest });
-				const before = blobs.get(tx, namespace, digest);
-				if (before !== undefined) return { existed: true, blob: before };
-				const createdAt = now();
-				const fresh = { labels: checked, size, createdAt, updatedAt: createdAt };
-				blobs.put(tx, namespace, digest, fresh);
-				const message = { digest, size: BigInt(size) };
-				stageEvent(tx, namespace, "/content/create", "containerd.events.ContentCreate", ContentCreate, message);
-				return { existed: false, blob: fresh };
-			});
+			// another writer of the ref may have written bytes of its own before
+			if (this.#inner === undefined) this.#parts.onLeftOver();
+			const { existed, blob } = await this.#orLeftOver(() =>
+				store.update((tx) => {
+					ensureNamespace(tx, namespace);
+					if (ingests.get(tx, namespace, this.ref)?.backendRef === this.#parts.ingest.backendRef)
+						ingests.remove(tx, namespace, this.ref);
+					leaveLease(tx, scope, { type: "ingests", id: this.ref });
+					joinLease(tx, scope, { type: "content", id: digest });
+					const before = blobs.get(tx, namespace, digest);
+					if (before !== undefined) return { existed: true, blob: before };
+					const createdAt = now();
+					const fresh = { labels: checked, size, createdAt, updatedAt: createdAt };
+					blobs.put(tx, namespace, digest, fresh);
+					const message = { digest, size: BigInt(size) };
+					stageEvent(tx, namespace, "/content/create", "containerd.events.ContentCreate", ContentCreate, message);
+					return { existed: false, blob: fresh };
+				}),
+			);
 			if (existed) throw new DaemonError("AlreadyExists", blobs.identity(namespace, digest), "already exists");
 			return { digest, ...blob };
 		});
@@ -134,6 +140,15 @@ export class NamespacedWriter implements Omit<ContentWriter, "commit"> {
 			ingests.remove(tx, scope.namespace, this.ref);
 			leaveLease(tx, scope, { type: "ingests", id: this.ref });
 		});
+	}
+
+	async #orLeftOver<T>(act: () => Promise<T>): Promise<T> {
+		try {
+			return await act();
+		} catch (reason) {
+			this.#parts.onLeftOver();
+			throw reason;
+		}
 	}
 
 	/** A commit that is refused closes the writer, whatever the reason. */

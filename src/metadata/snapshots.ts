@@ -36,6 +36,8 @@ export interface SnapshotStoreOptions {
 
 /** The snapshots of one snapshotter, by namespace (containerd: core/metadata/snapshot.go). Keys are any text. */
 export class SnapshotStore {
+	/** Whether the backend may hold what no namespace has. True at the start: a crash may have left something. */
+	needsSweep = true;
 	/** The snapshotter's name. */
 	readonly name: string;
 	readonly #store: Store;
@@ -139,19 +141,18 @@ export class SnapshotStore {
 	/** The files go at the next collection. Errors: NotFound; FailedPrecondition while it has children. */
 	remove(scope: Scope, key: string): Promise<void> {
 		const { namespace } = scope;
-		return this.#turns.run(turnOf(namespace, key), () =>
-			this.#store.update((tx) => {
+		return this.#turns.run(turnOf(namespace, key), async () => {
+			await this.#store.update((tx) => {
 				this.#require(tx, namespace, key);
-				if (this.#all(tx, namespace).some(({ parent }) => parent === key))
-					throw new DaemonError(
-						"FailedPrecondition",
-						table.identity(namespace, key),
-						"cannot remove snapshot with child",
-					);
+				if (this.#all(tx, namespace).some(({ parent }) => parent === key)) {
+					const identity = table.identity(namespace, key);
+					throw new DaemonError("FailedPrecondition", identity, "cannot remove snapshot with child");
+				}
 				leaveLease(tx, scope, this.#resource(key));
 				removeSnapshot(tx, namespace, this.name, key);
-			}),
-		);
+			});
+			this.needsSweep = true;
+		});
 	}
 
 	/** Waits until removed files are gone. */
@@ -161,6 +162,18 @@ export class SnapshotStore {
 
 	/** Removes from the backend what no namespace has, children first; then waits until the files are gone. */
 	async sweep(signal?: AbortSignal): Promise<Swept> {
+		this.needsSweep = false;
+		try {
+			const swept = await this.#sweep(signal);
+			if (swept.left.length > 0) this.needsSweep = true;
+			return swept;
+		} catch (reason) {
+			this.needsSweep = true;
+			throw reason;
+		}
+	}
+
+	async #sweep(signal: AbortSignal | undefined): Promise<Swept> {
 		const swept = { removed: [] as string[], left: [] as LeftOver[] };
 		const kept = new Set(
 			namespaceNames(this.#store).flatMap((name) => this.#all(this.#store, name).map(({ backendKey }) => backendKey)),
@@ -274,6 +287,9 @@ export class SnapshotStore {
 		this.#arriving.add(backendKey);
 		try {
 			return await act(backendKey);
+		} catch (reason) {
+			this.needsSweep = true;
+			throw reason;
 		} finally {
 			this.#arriving.delete(backendKey);
 		}

@@ -2,7 +2,7 @@ import * as z from "zod";
 import { defaultPolicy, GarbageCollector } from "../../metadata/gc/garbage-collector.ts";
 import { systemClock } from "../../metadata/scope.ts";
 import { plugin } from "../../plugin/plugin.ts";
-import { contentKey, garbageCollectorKey, snapshottersKey, storeKey } from "../../services/plugin-keys.ts";
+import { contentKey, garbageCollectorKey, leasesKey, snapshottersKey, storeKey } from "../../services/plugin-keys.ts";
 
 /** Section `[plugins."io.containerd.gc.v1.scheduler"]`, as containerd's; delays in milliseconds. */
 const config = z.strictObject({
@@ -15,13 +15,14 @@ const config = z.strictObject({
 
 export const garbageCollectorPlugin = plugin({
 	key: garbageCollectorKey,
-	needs: { store: storeKey, content: contentKey, snapshotters: snapshottersKey },
+	needs: { store: storeKey, content: contentKey, snapshotters: snapshottersKey, leases: leasesKey },
 	config,
-	start: ({ config, log }, { store, content, snapshotters }) =>
+	start: ({ config, log }, { store, content, snapshotters, leases }) =>
 		new GarbageCollector({
 			store,
 			content,
 			snapshotters,
+			leases,
 			now: systemClock,
 			policy: {
 				pauseThreshold: config.pause_threshold,

@@ -47,8 +47,12 @@ export async function collect(parts: CollectionParts, signal: AbortSignal): Prom
 		pauseMs = performance.now() - start;
 		return unused;
 	});
-	const sweeps = [content, ...snapshotters.all()].map((backend) => backend.sweep(signal));
-	const swept = await Promise.all(sweeps);
+	for (const { kind, key } of removed) {
+		if (kind === "content" || kind === "ingest") content.needsSweep = true;
+		if (kind === "snapshot") snapshotters.named(snapshotterOf(key)).needsSweep = true;
+	}
+	const backends = [content, ...snapshotters.all()].filter(({ needsSweep }) => needsSweep);
+	const swept = await Promise.all(backends.map((backend) => backend.sweep(signal)));
 	return {
 		removed,
 		freed: swept.flatMap((one) => one.removed),

@@ -1,4 +1,5 @@
 import { DaemonError } from "../../errors/daemon-error.ts";
+import type { LeaseStore } from "../leases.ts";
 import type { JournalRecord } from "../store/store.ts";
 import { type Collection, type CollectionParts, collect } from "./collect.ts";
 import { hasExpired } from "./expiry.ts";
@@ -26,6 +27,8 @@ export const defaultPolicy: GarbageCollectorPolicy = {
 };
 
 export interface GarbageCollectorOptions extends CollectionParts {
+	/** Whose deletions are a reason to collect; those of other objects are seen in the journal. */
+	readonly leases?: Pick<LeaseStore, "watchDeletions">;
 	readonly policy?: Partial<GarbageCollectorPolicy>;
 	/** Told of each collection that has ended. */
 	readonly onCollection?: (collection: Collection) => void;
@@ -47,7 +50,7 @@ export class GarbageCollector {
 	readonly #options: GarbageCollectorOptions;
 	readonly #policy: GarbageCollectorPolicy;
 	readonly #stop = new AbortController();
-	readonly #unsubscribe: () => void;
+	readonly #unsubscribe: readonly (() => void)[];
 	#running: Promise<Collection> | undefined;
 	#next: Promise<Collection> | undefined;
 	#timer: NodeJS.Timeout | undefined;
@@ -61,7 +64,10 @@ export class GarbageCollector {
 	constructor(options: GarbageCollectorOptions) {
 		this.#options = options;
 		this.#policy = { ...defaultPolicy, ...options.policy };
-		this.#unsubscribe = options.store.journal.subscribe((records) => this.#notice(records));
+		this.#unsubscribe = [
+			options.store.journal.subscribe((records) => this.#notice(records)),
+			options.leases?.watchDeletions(this.deleted) ?? (() => undefined),
+		];
 		this.#schedule(this.#policy.startupDelayMs);
 		this.#expiryTimer = setInterval(() => this.#lookForExpired(), expiryCheckMs);
 		this.#expiryTimer.unref();
@@ -78,6 +84,8 @@ export class GarbageCollector {
 		signal.addEventListener("abort", abort, { once: true });
 		try {
 			return await Promise.race([this.#start(), aborted.promise]);
+		} catch (reason) {
+			throw DaemonError.from(reason, identity);
 		} finally {
 			signal.removeEventListener("abort", abort);
 		}
@@ -91,7 +99,7 @@ export class GarbageCollector {
 
 	/** Ends a collection under way at its next step, and waits for that. */
 	async stop(): Promise<void> {
-		this.#unsubscribe();
+		for (const unsubscribe of this.#unsubscribe) unsubscribe();
 		clearTimeout(this.#timer);
 		clearInterval(this.#expiryTimer);
 		this.#stop.abort();

@@ -16,7 +16,6 @@ function client() {
 			collected.push(1);
 			return nothing;
 		},
-		deleted: () => {},
 	});
 	return { collected, leases: directClient(LeasesDefinition, service) };
 }

@@ -10,7 +10,7 @@ import { type Service, service } from "../rpc.ts";
 import { required, toTimestamp } from "../wire.ts";
 
 /** containerd.services.leases.v1.Leases: what keeps content and snapshots alive while somebody works with them. */
-export const leaseService = (leases: LeaseStore, gc: Pick<GarbageCollector, "runOnce" | "deleted">): Service =>
+export const leaseService = (leases: LeaseStore, gc: Pick<GarbageCollector, "runOnce">): Service =>
 	service(LeasesDefinition, {
 		async create({ id, labels }, { namespace }) {
 			const lease = { id: id === "" ? randomLeaseId() : id, labels };
@@ -18,7 +18,6 @@ export const leaseService = (leases: LeaseStore, gc: Pick<GarbageCollector, "run
 		},
 		async delete({ id, sync }, { namespace, signal }) {
 			await leases.delete(namespace, id);
-			gc.deleted();
 			if (sync) await gc.runOnce(signal); // "sync": the caller waits until the space is free
 			return {};
 		},
