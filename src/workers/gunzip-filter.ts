@@ -41,20 +41,37 @@ export class GunzipFilter {
 	constructor(kernel: FilterCalls, program: string, source: ByteSource, feed: boolean) {
 		this.#kernel = kernel;
 		this.#source = source;
-		const [output, outputEnd] = this.#pipe();
-		this.#output = output;
-		const [inputEnd, input] = feed || source.wholeFile === undefined ? this.#pipe() : [undefined, undefined];
-		this.#child = spawn(program, ["-d", "-c"], { stdio: [inputEnd ?? source.wholeFile, outputEnd, "pipe"], env: {} });
+		const own: number[] = [];
+		const childs: number[] = [];
+		const pipe = (): readonly [read: number, write: number] => {
+			const ends = this.#pipe();
+			own.push(...ends);
+			return ends;
+		};
+		try {
+			const [output, outputEnd] = pipe();
+			childs.push(outputEnd);
+			this.#output = output;
+			let inputEnd = feed ? undefined : source.wholeFile;
+			if (inputEnd === undefined) {
+				const [read, write] = pipe();
+				childs.push(read);
+				kernel.fcntl(write, F_SETFL, O_NONBLOCK);
+				inputEnd = read;
+				this.#input = write;
+			}
+			this.#child = spawn(program, ["-d", "-c"], { stdio: [inputEnd, outputEnd, "pipe"], env: {} });
+		} catch (reason) {
+			for (const fd of own) kernel.close(fd);
+			throw reason;
+		}
+		for (const fd of childs) kernel.close(fd);
 		this.#closed = once(this.#child, "close");
 		// Looked at in finish(); until then a failed spawn must not count as unhandled.
 		this.#closed.catch(() => undefined);
 		this.#child.stderr?.on("data", (text: Buffer) => {
 			if (this.#complaint.length < complaintLimit) this.#complaint += text.toString("latin1");
 		});
-		kernel.close(outputEnd);
-		if (inputEnd !== undefined) kernel.close(inputEnd);
-		if (input !== undefined) kernel.fcntl(input, F_SETFL, O_NONBLOCK);
-		this.#input = input;
 	}
 
 	/** Decompressed bytes, 0 at the end. Blocks; calls `idle` now and then while it waits. */
@@ -142,10 +159,10 @@ export class GunzipFilter {
 		this.#kernel.pipe2(ends, O_CLOEXEC);
 		const [read, write] = [ends.readInt32LE(0), ends.readInt32LE(4)];
 		try {
-			// Fewer switches between reader and writer. The system may allow less.
+			// Fewer switches between reader and writer.
 			this.#kernel.fcntl(write, F_SETPIPE_SZ, pipeSize);
-		} catch (reason) {
-			if (!failedWith(reason, "EPERM", "EBUSY")) throw reason;
+		} catch {
+			// The system allows less: the pipe stays as it was made.
 		}
 		return [read, write];
 	}

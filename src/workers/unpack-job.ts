@@ -33,36 +33,50 @@ export async function unpackLayer(kernel: Kernel, umaskIsZero: boolean, job: Unp
 	const id = "blobPath" in request.source ? request.source.blobPath : request.source.growing.path;
 	const monitor = new JobMonitor(job.signals, id);
 	monitor.check();
-	const object = { kind: "layer", id };
 	const source = openSource(request.source, () => monitor.check());
-	const writer = new LayerWriter(kernel, request.targetDir, {
-		whiteouts: request.whiteouts ?? "overlay",
-		umaskIsZero,
-		skipDevices: inUserNamespace(),
-	});
 	try {
-		const reader = new TarReader(writer);
-		const tarHash = createHash("sha256");
-		const blobHash = request.expectedBlobDigest === undefined ? undefined : createHash("sha256");
-		let size = 0;
-		await decompress(kernel, job.gunzip, digesting(source, blobHash), blobHash !== undefined, monitor, (chunk) => {
-			monitor.check();
-			tarHash.update(chunk);
-			reader.push(chunk);
-			size += chunk.length;
-			monitor.report(size, writer.entries);
+		const writer = new LayerWriter(kernel, request.targetDir, {
+			whiteouts: request.whiteouts ?? "overlay",
+			umaskIsZero,
+			skipDevices: inUserNamespace(),
 		});
-		reader.end();
-		const summary = writer.end(request.sync === true);
-		const diffId = verified(object, "diff ID", tarHash, request.expectedDiffId);
-		if (blobHash !== undefined) verified(object, "digest", blobHash, request.expectedBlobDigest);
-		return { diffId, size, ...summary };
-	} catch (reason) {
-		throw layerError(reason, object, writer.entryName);
+		const object = { kind: "layer", id };
+		try {
+			return await extract(kernel, job, source, writer, monitor, object);
+		} catch (reason) {
+			throw layerError(reason, object, writer.entryName);
+		} finally {
+			writer.close();
+		}
 	} finally {
-		writer.close();
 		source.close();
 	}
+}
+
+async function extract(
+	kernel: Kernel,
+	{ request, gunzip }: UnpackJob,
+	source: ByteSource,
+	writer: LayerWriter,
+	monitor: JobMonitor,
+	object: ObjectIdentity,
+): Promise<Unpacked> {
+	const reader = new TarReader(writer);
+	const tarHash = createHash("sha256");
+	const blobHash = request.expectedBlobDigest === undefined ? undefined : createHash("sha256");
+	let size = 0;
+	await decompress(kernel, gunzip, digesting(source, blobHash), blobHash !== undefined, monitor, (chunk) => {
+		monitor.check();
+		tarHash.update(chunk);
+		reader.push(chunk);
+		size += chunk.length;
+		monitor.report(size, writer.entries);
+	});
+	reader.end();
+	const summary = writer.end(request.sync === true);
+	const diffId = verified(object, "diff ID", tarHash, request.expectedDiffId);
+	if (blobHash !== undefined) verified(object, "digest", blobHash, request.expectedBlobDigest);
+	return { diffId, size, ...summary };
 }
 
 function verified(object: ObjectIdentity, what: string, hash: Hash, expected: string | undefined): string {
