@@ -12,7 +12,7 @@ export interface Mount {
 	readonly options: readonly string[];
 }
 
-export type MountCalls = Pick<Kernel, "mount" | "umount2" | "chdir">;
+export type MountCalls = Pick<Kernel, "mount" | "umount2" | "chdir" | "open" | "openat2" | "close">;
 
 export const MS_RDONLY = 0x1;
 export const MS_NOSUID = 0x2;
@@ -35,6 +35,11 @@ const MS_STRICTATIME = 0x1000000;
 
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
+
+const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+const RESOLVE_NO_SYMLINKS = 0x04;
+const RESOLVE_BENEATH = 0x08;
 
 type Flag = readonly [bit: number, action: "set" | "clear"];
 
@@ -117,7 +122,7 @@ export function mountAll(kernel: MountCalls, mounts: readonly Mount[], target: s
 	const done: string[] = [];
 	try {
 		for (const mount of mounts) {
-			const place = targetOf(mount, target);
+			const place = targetOf(kernel, mount, target);
 			mountOne(kernel, mount, place);
 			done.push(place);
 		}
@@ -132,12 +137,26 @@ export function unmountAll(kernel: MountCalls, target: string, umountFlags: numb
 	while (unmountOne(kernel, target, umountFlags));
 }
 
-function targetOf({ target: below }: Mount, target: string): string {
-	if (below === "" || below === "/") return target;
+/**
+ * The place of a mount. What is mounted on the target already is an image's tree: a symlink of it must not lead the
+ * next mount somewhere on the host, so places with symlinks are refused (ELOOP).
+ */
+function targetOf(kernel: MountCalls, { target: below }: Mount, target: string): string {
 	const parts = below.split("/").filter((part) => part !== "" && part !== ".");
+	if (parts.length === 0) return target;
 	if (parts.includes(".."))
 		throw new DaemonError("InvalidArgument", { kind: "mount target", id: below }, "must not leave the root");
-	return `${target}/${parts.join("/")}`;
+	const path = parts.join("/");
+	const how = Buffer.alloc(24);
+	how.writeBigUInt64LE(BigInt(O_PATH | O_CLOEXEC), 0);
+	how.writeBigUInt64LE(BigInt(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), 16);
+	const root = kernel.open(target, O_PATH | O_CLOEXEC, 0);
+	try {
+		kernel.close(kernel.openat2(root, path, how, how.length));
+	} finally {
+		kernel.close(root);
+	}
+	return `${target}/${path}`;
 }
 
 function mountOne(kernel: MountCalls, mount: Mount, target: string): void {
