@@ -98,27 +98,27 @@ async function trimmed(store: Store, first: number): Promise<void> {
 	assert.equal(store.journal.first, first);
 }
 
-it("after SIGKILL at any moment every acknowledged change and its journal record are there", async (t) => {
-	for (const acknowledgements of [1, 40, 300]) {
+it("after SIGKILL at any moment every acknowledged change is there, with its journal record, and none by half", async (t) => {
+	for (let round = 0; round < 3; round++) {
 		const directory = await temporary(t);
+		const atLeast = 1 + Math.floor(Math.random() * 400);
+		const acknowledged: number[] = [];
 		const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", writer, directory], {
 			stdio: ["ignore", "pipe", "inherit"],
 		});
 		const exited = once(child, "exit");
-		let acknowledged = 0;
 		for await (const line of createInterface(child.stdout)) {
-			acknowledged = Number(line);
-			if (acknowledged >= acknowledgements) child.kill("SIGKILL");
+			acknowledged.push(Number(line));
+			if (acknowledged.length === atLeast) child.kill("SIGKILL");
 		}
 		await exited;
-		assert.ok(acknowledged >= acknowledgements);
+		assert.ok(acknowledged.length >= atLeast);
 		const store = await openRocksStore({ directory });
-		for (let i = 1; i <= acknowledged; i++) assert.equal(store.get(`v1/${i}`), i, `change ${i} of ${acknowledged}`);
-		const records = await store.journal.read(0, acknowledged);
-		assert.deepEqual(
-			records.map(({ seq, body }) => [seq, body]),
-			Array.from({ length: acknowledged }, (_, i) => [i + 1, i + 1]),
-		);
+		for (const i of acknowledged)
+			assert.equal(store.get(`v1/${i}`), i, `change ${i}, killed after ${atLeast} acknowledgements`);
+		const recorded = (await store.journal.read(0, 100_000)).map(({ body }) => body);
+		const kept = [...store.entries("v1/")].map(([, value]) => value);
+		assert.deepEqual(recorded.sort(), kept.sort());
 		await store.close();
 	}
 });
@@ -145,7 +145,7 @@ it("batches reach the disk: each one is synced", { skip: strace ? false : "strac
 		assert.equal(status, 0);
 		return readFileSync(trace, "utf8").match(/(fsync|fdatasync)(\(| resumed).*= 0/g)?.length ?? 0;
 	};
-	assert.ok(syncs(50) - syncs(0) >= 50);
+	assert.ok(syncs(200) - syncs(0) >= 50); // at most four changes share a batch
 });
 
 const tmpfs = await (async () => {
