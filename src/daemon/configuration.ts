@@ -1,136 +1,114 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { parse, stringify, type TomlTable } from "smol-toml";
-import * as z from "zod";
+import { stringify } from "smol-toml";
 import { DaemonError } from "../errors/daemon-error.ts";
-import { type LogLevel, logLevel, logLevels } from "../log/log.ts";
+import type { LogLevel } from "../log/log.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import type { ConfigurationFlags } from "./arguments.ts";
+import type { ConfigFile } from "./config/config-file.ts";
+import { readConfigFiles } from "./config/config-files.ts";
+import { type FileSettings, streamUri } from "./config/file-settings.ts";
+import type { SocketOwner } from "./unix-listener.ts";
 
-/** What a daemon runs with: file, flags over it, defaults below. */
+/** What a daemon runs with: files, flags over them, defaults below. */
 export interface Configuration {
 	readonly root: string;
 	readonly state: string;
 	/** Path of the gRPC socket. */
 	readonly address: string;
+	readonly owner: SocketOwner;
 	readonly logLevel: LogLevel;
+	/** -1000 to 1000; 0 leaves the score that the daemon was started with. */
+	readonly oomScore: number;
 	/** URIs of plugins without which the daemon does not start, and of those that are not started. */
 	readonly required: readonly string[];
 	readonly disabled: readonly string[];
 	/** Checked sections, by the plugin's URI; those of every plugin that has settings. */
 	readonly configs: ReadonlyMap<string, unknown>;
-	/** What was not understood, and is ignored. */
-	readonly warnings: readonly string[];
 }
 
 const defaultFile = "/etc/troupe/config.toml";
-
-/** The page's own section, which is short because people change it. */
-const streamUri = "io.troupe.live.v1.stream";
-
-const fileSchema = z.object({
-	version: z.literal([2, 3, 4]).default(3),
-	root: z.string().min(1).default("/var/lib/troupe"),
-	state: z.string().min(1).default("/run/troupe"),
-	required_plugins: z.array(z.string()).default([]),
-	disabled_plugins: z.array(z.string()).default([]),
-	grpc: z.object({ address: z.string().min(1).default("/run/troupe/troupe.sock") }).prefault({}),
-	debug: z.object({ level: z.string().default("info") }).prefault({}),
-	stream: z.record(z.string(), z.unknown()).optional(),
-	plugins: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
-});
+const defaults = { root: "/var/lib/troupe", state: "/run/troupe", address: "/run/troupe/troupe.sock" } as const;
 
 /**
- * Reads the file that the flags name (or the default one, which need not exist), and lets the flags win. InvalidArgument,
- * with file and key, for what cannot be meant; NotFound for a file that was named and is not there.
+ * Reads the file that the flags name (or the default one, which need not exist) with its imports, and lets the flags win.
+ * InvalidArgument, with file, line and key, for what cannot be meant: nothing is ignored. NotFound for a file that was named
+ * and is not there.
  */
 export async function loadConfiguration(flags: ConfigurationFlags, plugins: readonly Plugin[]): Promise<Configuration> {
-	const file = flags.config ?? defaultFile;
-	const text = await readFile(file, "utf8").catch((reason: NodeJS.ErrnoException) => {
-		if (reason.code === "ENOENT" && flags.config === undefined) return "";
-		throw DaemonError.from(reason, { kind: "configuration", id: file });
-	});
-	return configurationOf(text, file, flags, plugins);
+	return configurationOf(await filesOf(flags, plugins), flags, plugins);
 }
 
-/** The configuration of a daemon without file and flags. */
-export const defaultConfiguration = (plugins: readonly Plugin[]): Configuration =>
-	configurationOf("", "defaults", {}, plugins);
+/** The configuration of a daemon without files and flags. */
+export const defaultConfiguration = (plugins: readonly Plugin[]): Configuration => configurationOf([], {}, plugins);
 
-export function configurationOf(
-	text: string,
-	file: string,
-	flags: ConfigurationFlags,
-	plugins: readonly Plugin[],
-): Configuration {
-	const refuse = (problem: string): DaemonError =>
-		new DaemonError("InvalidArgument", { kind: "configuration", id: file }, problem);
-	const table = parsed(text, refuse);
-	const result = fileSchema.safeParse(table);
-	if (!result.success) throw refuse(problemsOf(result.error, []));
-	const { root, state, grpc, debug, stream, plugins: sections, required_plugins, disabled_plugins } = result.data;
-	const level = logLevel(debug.level);
-	if (level === undefined) throw refuse(`debug.level: "${debug.level}" is none of ${logLevels.join(", ")}`);
-
-	const given = new Map(Object.entries(sections));
-	if (stream !== undefined) given.set(streamUri, { ...given.get(streamUri), ...stream });
-	const warnings = unknownKeys(table).map((key) => `${file}: unknown key ${key} is ignored`);
-	const known = new Set(plugins.map(({ key }) => key.uri));
-	for (const uri of given.keys())
-		if (!known.has(uri)) warnings.push(`${file}: section of unknown plugin ${uri} is ignored`);
-	const configs = new Map<string, unknown>();
-	for (const { key, config, disabled } of plugins) {
-		const section = given.get(key.uri);
-		if (config === undefined || (disabled && section === undefined)) continue;
-		const checked = config.safeParse(section ?? {});
-		if (!checked.success) throw refuse(problemsOf(checked.error, ["plugins", key.uri]));
-		configs.set(key.uri, checked.data);
-	}
-	return {
-		root: resolve(flags.root ?? root),
-		state: resolve(flags.state ?? state),
-		address: resolve((flags.address ?? grpc.address).replace(/^unix:\/\//, "")),
-		logLevel: flags.logLevel ?? level,
-		required: required_plugins,
-		disabled: disabled_plugins,
-		configs,
-		warnings,
-	};
+/** Only where the daemon listens: the sections of plugins, which take longer to know, are not looked at. */
+export async function loadAddress(flags: ConfigurationFlags): Promise<string> {
+	if (flags.address !== undefined) return addressOf(flags.address);
+	return configurationOf(await filesOf(flags, undefined), flags, []).address;
 }
 
 /** As a file that would make the same configuration. */
-export function writeConfiguration({
-	root,
-	state,
-	address,
-	logLevel,
-	required,
-	disabled,
-	configs,
-}: Configuration): string {
+export function writeConfiguration(configuration: Configuration): string {
+	const { root, state, address, owner, logLevel, oomScore, required, disabled, configs } = configuration;
+	const plugins = new Map(configs);
+	const stream = plugins.get(streamUri);
+	plugins.delete(streamUri);
 	const table = {
 		version: 3,
 		root,
 		state,
+		oom_score: oomScore,
 		required_plugins: [...required],
 		disabled_plugins: [...disabled],
-		grpc: { address },
+		grpc: { address, ...owner },
 		debug: { level: logLevel },
-		plugins: Object.fromEntries(configs),
+		...(stream === undefined ? {} : { stream }),
+		plugins: Object.fromEntries(plugins),
 	};
-	return `${stringify(table)}\n`;
+	return `${stringify(table).trimEnd()}\n`;
 }
 
-function parsed(text: string, refuse: (problem: string) => DaemonError): TomlTable {
+async function filesOf(flags: ConfigurationFlags, plugins: readonly Plugin[] | undefined): Promise<ConfigFile[]> {
+	const file = flags.config ?? defaultFile;
 	try {
-		return parse(text);
+		return await readConfigFiles(file, plugins);
 	} catch (reason) {
-		throw refuse(reason instanceof Error ? reason.message : String(reason));
+		const absent = reason instanceof DaemonError && reason.code === "NotFound" && reason.object.id === defaultFile;
+		if (flags.config === undefined && absent) return [];
+		throw reason;
 	}
 }
 
-const unknownKeys = (table: TomlTable): string[] =>
-	Object.keys(table).filter((key) => !Object.hasOwn(fileSchema.shape, key));
+/** A later file wins by key, its lists are appended, and its section of a plugin replaces the whole one (as containerd's). */
+function configurationOf(
+	files: readonly ConfigFile[],
+	flags: ConfigurationFlags,
+	plugins: readonly Plugin[],
+): Configuration {
+	const last = <T>(of: (settings: FileSettings) => T | undefined): T | undefined =>
+		files.reduce<T | undefined>((before, { settings }) => of(settings) ?? before, undefined);
+	const disabled = files.flatMap(({ settings }) => settings.disabled_plugins ?? []);
+	for (const { settings, refuse } of files)
+		for (const [index, uri] of (settings.required_plugins ?? []).entries())
+			if (disabled.includes(uri)) throw refuse(["required_plugins", index], `${uri} is in disabled_plugins, too`);
+	const sections = new Map(files.flatMap((file) => [...file.sections]));
+	const configs = new Map<string, unknown>();
+	for (const { key, config, disabled: offByDefault } of plugins) {
+		const section = sections.get(key.uri);
+		if (config !== undefined ? !offByDefault || section !== undefined : offByDefault && section !== undefined)
+			configs.set(key.uri, config?.parse(section ?? {}) ?? {});
+	}
+	return {
+		root: resolve(flags.root ?? last(({ root }) => root) ?? defaults.root),
+		state: resolve(flags.state ?? last(({ state }) => state) ?? defaults.state),
+		address: addressOf(flags.address ?? last(({ grpc }) => grpc?.address) ?? defaults.address),
+		owner: { uid: last(({ grpc }) => grpc?.uid) ?? 0, gid: last(({ grpc }) => grpc?.gid) ?? 0 },
+		logLevel: flags.logLevel ?? last(({ debug }) => debug?.level) ?? "info",
+		oomScore: last(({ oom_score: score }) => score) ?? 0,
+		required: files.flatMap(({ settings }) => settings.required_plugins ?? []),
+		disabled,
+		configs,
+	};
+}
 
-const problemsOf = (error: z.ZodError, below: readonly string[]): string =>
-	error.issues.map(({ path, message }) => `${[...below, ...path].join(".")}: ${message}`).join("; ");
+const addressOf = (address: string): string => resolve(address.replace(/^unix:\/\//, ""));

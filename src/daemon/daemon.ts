@@ -14,7 +14,7 @@ import { type GrpcServer, serveGrpc } from "./grpc-server.ts";
 import { holdDirectory } from "./held-directory.ts";
 import { type RunningTasks, taskManagerKey } from "./plugins/task.plugins.ts";
 import { ttrpcImplementations } from "./ttrpc-services.ts";
-import { checkSocketPath, removeStaleSocket } from "./unix-listener.ts";
+import { checkSocketPath, removeStaleSocket, type SocketOwner } from "./unix-listener.ts";
 
 export interface DaemonOptions {
 	/** Persistent data. */
@@ -23,6 +23,8 @@ export interface DaemonOptions {
 	readonly state: string;
 	/** Path of the gRPC socket; ttrpc listens on the same with `.ttrpc` behind it. */
 	readonly address: string;
+	/** Who besides the daemon's user may use the gRPC socket. Default: nobody. */
+	readonly owner?: SocketOwner;
 	readonly plugins: readonly Plugin[];
 	/** Checked sections of the configuration, by plugin URI. */
 	readonly configs?: ReadonlyMap<string, unknown>;
@@ -85,7 +87,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		undo.defer(() => ttrpc.close());
 		const tasks = plugins.get(taskManagerKey);
 		if (tasks !== undefined) await reconcile(tasks);
-		const grpc = await openGrpc(address, services, log);
+		const grpc = await openGrpc(options, services);
 		undo.defer(() => grpc.stop(callGraceMs));
 		tasks?.manager.sweep(stopping.signal).catch((error: unknown) => log.error({ error }, "sweep of bundles failed"));
 		const started = undo.move();
@@ -116,8 +118,8 @@ async function openTtrpc(path: string, services: readonly Service[], log: Log): 
 	});
 }
 
-function openGrpc(address: string, services: readonly Service[], log: Log): Promise<GrpcServer> {
+function openGrpc({ address, owner, log }: DaemonOptions, services: readonly Service[]): Promise<GrpcServer> {
 	// Health is about the others, so it is no plugin among them.
 	const health = healthService(() => services.map(({ fullName }) => fullName));
-	return serveGrpc({ address, services: [...services, health], log });
+	return serveGrpc({ address, services: [...services, health], log, ...(owner === undefined ? {} : { owner }) });
 }

@@ -17,7 +17,7 @@ import { grpcStatus } from "../errors/error-code.ts";
 import type { Log } from "../log/log.ts";
 import { Call } from "../services/call.ts";
 import type { BoundMethod, Service } from "../services/rpc.ts";
-import { listenUnix } from "./unix-listener.ts";
+import { listenUnix, type SocketOwner } from "./unix-listener.ts";
 
 /** Bytes of a message at most, either way (containerd: defaults.DefaultMaxRecvMsgSize). */
 export const messageLimit = 16 * 1024 * 1024;
@@ -32,12 +32,13 @@ export interface GrpcServer {
 export interface GrpcServerOptions {
 	/** Path of the unix socket. */
 	readonly address: string;
+	readonly owner?: SocketOwner;
 	readonly services: readonly Service[];
 	readonly log: Log;
 }
 
 /** Opens the socket and serves. Errors: FailedPrecondition (a second daemon), InvalidArgument (the path). */
-export async function serveGrpc({ address, services, log }: GrpcServerOptions): Promise<GrpcServer> {
+export async function serveGrpc({ address, owner, services, log }: GrpcServerOptions): Promise<GrpcServer> {
 	const server = new Server({
 		"grpc.max_receive_message_length": messageLimit,
 		"grpc.max_send_message_length": messageLimit,
@@ -48,7 +49,7 @@ export async function serveGrpc({ address, services, log }: GrpcServerOptions): 
 	const wire: Wire = { log, stopping: stopping.signal };
 	for (const service of services) server.addService(...adapt(service, wire));
 	const connections = server.createConnectionInjector(ServerCredentials.createInsecure());
-	const listener = await listenUnix(address, (socket) => connections.injectConnection(socket));
+	const listener = await listenUnix(address, (socket) => connections.injectConnection(socket), owner);
 	return {
 		async stop(graceMs) {
 			await listener.close();

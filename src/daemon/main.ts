@@ -37,12 +37,12 @@ async function printConfiguration(name: "config default" | "config dump", flags:
 }
 
 async function publishFromStdin({ flags, topic, namespace }: Extract<Command, { name: "publish" }>): Promise<void> {
-	const { loadConfiguration } = await import("./configuration.ts");
+	const { loadAddress } = await import("./configuration.ts");
 	const { publish } = await import("./publish.ts");
 	const event = await buffer(process.stdin);
 	if (event.length > eventLimit)
 		throw new DaemonError("ResourceExhausted", { kind: "event", id: "stdin" }, `more than ${eventLimit} bytes`);
-	const { address } = await loadConfiguration(flags, []);
+	const address = await loadAddress(flags);
 	await publish({ address, namespace, topic, event });
 }
 

@@ -6,6 +6,7 @@ import { loadConfiguration } from "./configuration.ts";
 import { crashOnUnexpected } from "./crash.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
 import { dump } from "./dump.ts";
+import { applyOomScore } from "./oom-score.ts";
 import { daemonPlugins } from "./plugins/daemon-plugins.ts";
 import { taskManagerKey } from "./plugins/task.plugins.ts";
 import { notifier } from "./service-manager.ts";
@@ -17,13 +18,13 @@ const stopLimitMs = 60_000;
 
 /** Runs until a signal says stop, or the actor tree gives up. Errors before READY reject: the caller prints them. */
 export async function runDaemon(flags: ConfigurationFlags): Promise<void> {
-	const { root, state, address, logLevel, required, disabled, configs, warnings } = await loadConfiguration(
+	const { root, state, address, owner, logLevel, oomScore, required, disabled, configs } = await loadConfiguration(
 		flags,
 		daemonPlugins,
 	);
+	await applyOomScore(oomScore);
 	const log = openLog({ level: logLevel, readable: process.stderr.isTTY === true });
 	crashOnUnexpected(log);
-	for (const warning of warnings) log.warn({}, warning);
 	const notify = notifier(nativeKernel, process.env.NOTIFY_SOCKET);
 	delete process.env.NOTIFY_SOCKET; // shims and runtimes shall not speak for us
 
@@ -53,6 +54,7 @@ export async function runDaemon(flags: ConfigurationFlags): Promise<void> {
 			root,
 			state,
 			address,
+			owner,
 			plugins: daemonPlugins,
 			configs,
 			required: [...required, ...indispensable],

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, unlink } from "node:fs/promises";
 import { createConnection, createServer, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { DaemonError } from "../errors/daemon-error.ts";
@@ -12,11 +12,23 @@ export interface UnixListener {
 	close(): Promise<void>;
 }
 
+/** Whose a socket is; 0 leaves what the daemon's own user and group are. */
+export interface SocketOwner {
+	readonly uid: number;
+	/** A group that may use the socket as well: its mode is then 0660. */
+	readonly gid: number;
+}
+
 /**
  * Listens on a unix socket of mode 0600. A socket that a dead daemon left is removed; one that answers means a second
- * daemon: FailedPrecondition. Whatever else is at the path is left alone: FailedPrecondition.
+ * daemon: FailedPrecondition. Whatever else is at the path is left alone: FailedPrecondition. An owner that
+ * cannot be given the socket: PermissionDenied.
  */
-export async function listenUnix(path: string, onConnection: (socket: Socket) => void): Promise<UnixListener> {
+export async function listenUnix(
+	path: string,
+	onConnection: (socket: Socket) => void,
+	owner: SocketOwner = { uid: 0, gid: 0 },
+): Promise<UnixListener> {
 	checkSocketPath(path);
 	await mkdir(dirname(path), { recursive: true, mode: 0o711 });
 	await removeStaleSocket(path);
@@ -30,13 +42,33 @@ export async function listenUnix(path: string, onConnection: (socket: Socket) =>
 		server.once("error", (error) => reject(DaemonError.from(error, { kind: "socket", id: path })));
 		server.listen({ path }, resolve);
 	});
-	await chmod(path, 0o600);
+	try {
+		await giveTo(owner, path);
+	} catch (reason) {
+		server.close();
+		throw reason;
+	}
 	open = true;
 	return {
 		path,
 		// libuv unlinks the path when the listener closes, at once; the callback waits for the connections and is not needed.
 		close: async () => void server.close(),
 	};
+}
+
+async function giveTo({ uid, gid }: SocketOwner, path: string): Promise<void> {
+	await chmod(path, 0o600);
+	if (uid === 0 && gid === 0) return;
+	try {
+		const own = await lstat(path);
+		await chown(path, uid === 0 ? own.uid : uid, gid === 0 ? own.gid : gid);
+	} catch (reason) {
+		const { code, problem } = DaemonError.from(reason, { kind: "socket", id: path });
+		throw new DaemonError(code, { kind: "socket", id: path }, `cannot be given to uid ${uid}, gid ${gid}: ${problem}`, {
+			cause: reason,
+		});
+	}
+	if (gid !== 0) await chmod(path, 0o660);
 }
 
 /** InvalidArgument for a path that is not absolute or too long to be a socket's. */
