@@ -8,7 +8,7 @@ export interface JobPoolOptions {
 	readonly entry: URL;
 	/** Threads at most. */
 	readonly threads: number;
-	/** Threads without work end after this time, so that their memory returns. Default 10,000. */
+	/** Threads without work end after this time, so that their memory returns. Default 2,000. */
 	readonly idleMs?: number;
 	/** Jobs that may wait for a thread; one more is refused with ResourceExhausted. Default 1,024. */
 	readonly queue?: number;
@@ -70,7 +70,7 @@ export class JobPool {
 	}
 
 	#start(): Piscina {
-		const { entry, threads, idleMs = 10_000 } = this.#options;
+		const { entry, threads, idleMs = 2_000 } = this.#options;
 		const pool = new Piscina({
 			filename: entry.href,
 			minThreads: 0,

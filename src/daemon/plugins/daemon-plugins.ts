@@ -19,6 +19,7 @@ import { actorSystemPlugin } from "./actor-system.plugin.ts";
 import { contentPlugins } from "./content.plugins.ts";
 import { garbageCollectorPlugin } from "./garbage-collector.plugin.ts";
 import { imagePullerPlugin } from "./image-puller.plugin.ts";
+import { memoryPlugin } from "./memory.plugin.ts";
 import { metadataPlugins } from "./metadata.plugins.ts";
 import { snapshotPlugins } from "./snapshot.plugins.ts";
 import { storePlugin } from "./store.plugin.ts";
@@ -29,6 +30,7 @@ import { workerPlugins } from "./worker.plugins.ts";
 /** Everything that this daemon is made of. Nothing registers itself: what is not in this list does not exist. */
 export const daemonPlugins: readonly Plugin[] = [
 	storePlugin,
+	memoryPlugin,
 	actorSystemPlugin,
 	...workerPlugins,
 	...metadataPlugins,

@@ -13,14 +13,28 @@ const systemFiles: readonly string[] = [
 	"/etc/ssl/cert.pem",
 ];
 
-let system: Promise<SecureContext> | undefined;
+/** Some megabytes of parsed certificates: shared by the pulls of the same time, gone after them. */
+let system: WeakRef<SecureContext> | undefined;
+let loading: Promise<SecureContext> | undefined;
+
+async function systemContext(): Promise<SecureContext> {
+	const loaded = system?.deref();
+	if (loaded !== undefined) return loaded;
+	loading ??= systemCertificates()
+		.then((ca) => {
+			const context = createSecureContext({ ca });
+			system = new WeakRef(context);
+			return context;
+		})
+		.finally(() => {
+			loading = undefined;
+		});
+	return await loading;
+}
 
 /** Trusts the system's certificates and those of `files`, and shows the client certificates of `files`. */
 export async function secureContextOf(files: TlsFiles): Promise<SecureContext> {
-	if (files.ca.length === 0 && files.client.length === 0) {
-		system ??= systemCertificates().then((ca) => createSecureContext({ ca }));
-		return await system;
-	}
+	if (files.ca.length === 0 && files.client.length === 0) return await systemContext();
 	const ca = [...(await systemCertificates()), ...(await Promise.all(files.ca.map(readPem)))];
 	const pairs = await Promise.all(
 		files.client.map(async ([cert, key = cert]) => ({ cert: await readPem(cert), key: await readPem(key) })),

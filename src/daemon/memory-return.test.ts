@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { describe, it, mock } from "node:test";
+import { MemoryReturn, memoryGivenBack } from "./memory-return.ts";
+
+/** Runs `steps` at 10 ms intervals of a mocked clock; `busy` says at which times something happens. */
+function collections(untilMs: number, busy: (now: number) => boolean): number[] {
+	const found: number[] = [];
+	let now = 0;
+	mock.timers.enable({ apis: ["setTimeout"] });
+	const clock = mock.method(performance, "now", () => now);
+	try {
+		const memory = new MemoryReturn(() => found.push(now));
+		for (; now <= untilMs; now += 10) {
+			if (busy(now)) memory.used();
+			mock.timers.tick(10);
+		}
+		memory.close();
+	} finally {
+		clock.mock.restore();
+		mock.timers.reset();
+	}
+	return found;
+}
+
+describe("memory return", () => {
+	it("waits for a second in which nothing happens, and once more for idle threads to end", () => {
+		const [first = 0, second = 0, ...more] = collections(15_000, (now) => now < 1_500);
+		assert.ok(first >= 2_400 && first <= 2_600, `${first}`);
+		assert.ok(second >= 6_400 && second <= 6_700, `${second}`);
+		assert.deepEqual(more, []);
+	});
+
+	it("takes a short pause after eight busy seconds", () => {
+		const [first = 0] = collections(12_000, (now) => now % 100 === 0);
+		assert.ok(first >= 8_000 && first <= 8_200, `${first}`);
+	});
+
+	it("does not hold up a daemon that never pauses", () => {
+		assert.deepEqual(
+			collections(20_000, () => true),
+			[],
+		);
+	});
+
+	it("collects, then trims malloc's heap", () => {
+		const gone = new WeakRef({ garbage: true });
+		const trimmed: number[] = [];
+		const giveBack = memoryGivenBack({
+			malloc_trim: (kept) => {
+				trimmed.push(Number(kept));
+				return 0;
+			},
+		});
+		return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+			giveBack();
+			assert.deepEqual(trimmed, [0]);
+			assert.equal(gone.deref(), undefined);
+		});
+	});
+});
