@@ -40,7 +40,8 @@ export async function adoptContainer(
 	const init = processOf(adoption, record.init);
 	const runtime = new OciRuntime(record.runtime, context);
 	const { ownPidNamespace, checkpoint } = record;
-	const container = new Container({ id, bundle, runtime, ownPidNamespace, checkpoint, init }, context);
+	const direct = false; // its spec was another shim's to read
+	const container = new Container({ id, bundle, runtime, ownPidNamespace, direct, checkpoint, init }, context);
 	for (const exec of record.execs) container.execs.set(exec.execId, processOf(adoption, exec));
 	register(container); // before its exits are looked for: they come to whoever knows it
 	await Promise.all(container.processes.map((process) => take(container, process, adoption)));

@@ -96,6 +96,12 @@ export class Cgroup {
 		}
 	}
 
+	/** Its directories in all hierarchies where it is not that of this process itself: those that were made for it. */
+	own(): readonly string[] {
+		const ours = new Set(Cgroup.ofProcess(process.pid).#directories.values());
+		return [...new Set(this.#directories.values())].filter((directory) => !ours.has(directory));
+	}
+
 	/** All processes of the group and of the groups below it; none when it is gone. */
 	pids(): readonly number[] {
 		const directory = this.directory("pids") ?? this.directory("memory") ?? this.directory("devices");

@@ -4,6 +4,7 @@ import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts"
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
+import { type DirectContainer, deleteDirectly, startDirectly } from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
 import type { Entry, Fact } from "./exit-journal.ts";
@@ -41,6 +42,8 @@ export interface ContainerParts {
 	readonly bundle: string;
 	readonly runtime: OciRuntime;
 	readonly ownPidNamespace: boolean;
+	/** Its spec asks for nothing at start and delete that only the OCI runtime can do. */
+	readonly direct: boolean;
 	readonly checkpoint: string;
 	readonly init: ContainerProcess;
 }
@@ -130,7 +133,7 @@ export class Container {
 			const over = Promise.withResolvers<void>();
 			process.starting = over.promise;
 			try {
-				if (before === "created") await this.#runtime(["start", this.id], timeoutMs);
+				if (before === "created") await this.#startInit(timeoutMs);
 				else await this.make(process, this.#startCommand(process), timeoutMs);
 				this.#started(process);
 				return process.pid;
@@ -142,6 +145,17 @@ export class Container {
 				over.resolve();
 			}
 		});
+	}
+
+	async #startInit(timeoutMs: number | undefined): Promise<void> {
+		const limit = Math.min(timeoutMs ?? this.context.timeoutMs, this.context.timeoutMs);
+		if (this.parts.direct && (await startDirectly(this.context.kernel, this.#direct, limit))) return;
+		await this.#runtime(["start", this.id], timeoutMs);
+	}
+
+	get #direct(): DirectContainer {
+		const { pid, reaped } = this.init;
+		return { state: join(this.runtime.record.root, this.id), pid, ended: reaped };
 	}
 
 	#started(process: ContainerProcess): void {
@@ -348,6 +362,14 @@ export class Container {
 			await this.#runtime(["checkpoint", ...options, this.id], timeoutMs);
 			this.publish("TaskCheckpointed", { containerId: this.id, checkpoint: path });
 		});
+	}
+
+	/** Removes what the OCI runtime has made for a container whose processes have all ended. */
+	async clear(timeoutMs?: number): Promise<void> {
+		const { direct, ownPidNamespace } = this.parts;
+		const { cgroup } = this;
+		if (direct && ownPidNamespace && cgroup !== undefined && deleteDirectly(this.#direct, cgroup)) return;
+		await this.discard(timeoutMs);
 	}
 
 	/** Has the OCI runtime forget the container, killing what is left of it. */

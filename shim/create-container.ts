@@ -18,8 +18,20 @@ import { ContainerProcess } from "./process.ts";
 /** The parts of an OCI spec that the shim looks at. */
 interface SpecPart {
 	readonly process?: { readonly oomScoreAdj?: number };
-	readonly linux?: { readonly namespaces?: readonly { readonly type: string; readonly path?: string }[] };
+	readonly hooks?: object;
+	readonly linux?: {
+		readonly namespaces?: readonly { readonly type: string; readonly path?: string }[];
+		readonly intelRdt?: object;
+	};
 }
+
+/** No hooks for the runtime to run at start and delete, and nothing to remove beside control groups. */
+const isPlain = ({ hooks = {}, linux }: SpecPart): boolean =>
+	Object.values(hooks).every((list) => Array.isArray(list) && list.length === 0) && linux?.intelRdt === undefined;
+
+/** crun and runc then wait at start for the container's word that it is ready (sd_notify). */
+const hasNotifySocket = ({ environment }: ContainerContext): boolean =>
+	environment.some((variable) => variable.startsWith("NOTIFY_SOCKET="));
 
 /**
  * Mounts the root and has the OCI runtime create the container; its init waits before its program. `register` is called
@@ -41,7 +53,8 @@ export async function createContainer(
 	const status = checkpoint === "" ? "created" : "restorable";
 	const init = new ContainerProcess(context.kernel, "", paths, status, identity);
 	const ownPidNamespace = spec.linux?.namespaces?.some(({ type, path }) => type === "pid" && !path) ?? false;
-	const container = new Container({ id, bundle, runtime, ownPidNamespace, checkpoint, init }, context);
+	const direct = checkpoint === "" && isPlain(spec) && !runtime.record.systemdCgroup && !hasNotifySocket(context);
+	const container = new Container({ id, bundle, runtime, ownPidNamespace, direct, checkpoint, init }, context);
 	clampOomScore(bundle, spec);
 	register(container);
 	return container.take(async () => {

@@ -36,7 +36,7 @@ async function deleteInit(container: Container, timeoutMs: number | undefined): 
 	const exit = init.status === "restorable" ? undefined : await exitOf(init);
 	if (exit !== undefined) {
 		if (!container.parts.ownPidNamespace) container.killAll(9);
-		await container.discard(timeoutMs);
+		await container.clear(timeoutMs);
 	}
 	// Execs that outlived the init (it had no pid namespace of its own) have been killed: their exits are reported too.
 	await within(exitMs, Promise.all([...container.execs.values()].filter(isMade).map(({ exited }) => exited)));

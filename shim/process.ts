@@ -11,6 +11,9 @@ export class ContainerProcess {
 	readonly execId: string;
 	readonly paths: StdioPaths;
 	readonly identity: ObjectIdentity;
+	/** Resolves as soon as it was reaped, before that is reported. */
+	readonly reaped: Promise<void>;
+	readonly #reaped = Promise.withResolvers<void>();
 	/** The exit, once it is reported: its start was reported before, its output is drained. */
 	readonly exited: Promise<Exit>;
 	stdio: Stdio | undefined;
@@ -35,6 +38,7 @@ export class ContainerProcess {
 		this.identity = identity;
 		this.#status = status;
 		this.exited = this.#exited.promise;
+		this.reaped = this.#reaped.promise;
 	}
 
 	get status(): ProcessStatus {
@@ -82,6 +86,7 @@ export class ContainerProcess {
 		if (this.exit !== undefined) return;
 		this.exit = exit;
 		this.#status = "stopped";
+		this.#reaped.resolve();
 		this.letGo();
 	}
 
