@@ -1,11 +1,12 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Kernel } from "../sys/kernel.ts";
+import type { MemoryRange } from "./mapped-code.ts";
 
 /** So long nothing must have happened before a collection. */
 const quietMs = 1_000;
 /** After so long without such a pause a short one is enough. */
-const busyMs = 8_000;
+const busyMs = 4_000;
 const shortQuietMs = 50;
 /** Then idle worker threads have ended, and what waited for the first collection to be let go is garbage: one more. */
 const laterMs = 4_000;
@@ -64,12 +65,21 @@ export class MemoryReturn {
 	}
 }
 
-/** The full collection, compiled code that nobody called lately included, then malloc's free pages. */
-export function memoryGivenBack(kernel: Pick<Kernel, "malloc_trim">): () => void {
+const MADV_DONTNEED = 4;
+
+/**
+ * The full collection, compiled code that nobody called lately included, then malloc's free pages, then the mapping of
+ * `code`, most of which only a start runs: it stays in the page cache, and what is called comes back page by page.
+ */
+export function memoryGivenBack(
+	kernel: Pick<Kernel, "malloc_trim" | "madvise">,
+	code: readonly MemoryRange[],
+): () => void {
 	setFlagsFromString("--expose-gc");
 	const collect = runInNewContext("gc") as (options: object) => void;
 	return () => {
 		collect({ type: "major", execution: "sync", flavor: "last-resort" });
 		kernel.malloc_trim(0);
+		for (const { address, length } of code) kernel.madvise(address, length, MADV_DONTNEED);
 	};
 }

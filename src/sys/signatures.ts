@@ -79,6 +79,7 @@ export const signatures = {
 	chdir: "is",
 	// memory
 	malloc_trim: "nl",
+	madvise: "nlli", // advice: nothing depends on whether it is taken
 } as const satisfies Record<string, string>;
 
 /**
