@@ -56,9 +56,17 @@ export async function hostTrees(): Promise<string[][]> {
 	return layers.map((layer) => layer.paths);
 }
 
+const parentsOf = (path: string): string[] => {
+	const parts = path.split("/").slice(0, -1);
+	return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+};
+
 /** Packs paths (relative to /) as a gzip layer. */
 export async function packLayer(paths: readonly string[], file: string): Promise<LayerFile> {
-	const tar = spawn("tar", ["--xattrs", "--format=pax", "--numeric-owner", "-C", "/", "-cf", "-", ...paths], {
+	const flags = ["--xattrs", "--format=pax", "--numeric-owner", "-C", "/", "-cf", "-"];
+	// directories above the trees are described too, as in images of distributions: else each peer dates them by itself
+	const parents = new Set(paths.flatMap((path) => [".", ...parentsOf(path)]));
+	const tar = spawn("tar", [...flags, "--no-recursion", ...[...parents].sort(), "--recursion", ...paths], {
 		stdio: ["ignore", "pipe", "inherit"],
 	});
 	const gzip = spawn("gzip", ["-6", "-n"], { stdio: ["pipe", "pipe", "inherit"] });

@@ -20,8 +20,8 @@ export interface TreeDigest {
  * every file's name, type, mode, owner, nanosecond mtime, extended attributes, hard and symbolic links and content, so
  * equal digests mean equal trees.
  */
-export async function treeOf(peer: Peer, namespace: string, chainId: string): Promise<TreeDigest> {
-	const snapshots = connect(peer.socket, namespace, SnapshotsDefinition);
+export async function treeOf(peer: Peer, namespace: string, chainId: string, lease: string): Promise<TreeDigest> {
+	const snapshots = connect(peer.socket, namespace, SnapshotsDefinition, lease);
 	const key = "bench-view";
 	const { mounts } = await snapshots.view({ snapshotter: "overlayfs", key, parent: chainId });
 	const target = mkdtempSync(join(tmpdir(), "troupe-bench-tree-"));

@@ -98,8 +98,8 @@ export async function benchPull(stage: Stage): Promise<Row[]> {
 		}
 	}
 	const [ours, theirs] = [
-		await treeOf(stage.troupe, namespace, topOf(image.chainIds)),
-		await treeOf(stage.containerd, namespace, topOf(image.chainIds)),
+		await treeOf(stage.troupe, namespace, topOf(image.chainIds), lease),
+		await treeOf(stage.containerd, namespace, topOf(image.chainIds), lease),
 	];
 	console.log(
 		`unpacked trees: troupe ${ours.entries} entries ${ours.digest}, containerd ${theirs.entries} entries ${theirs.digest}`,
