@@ -52,7 +52,12 @@ export async function collect(parts: CollectionParts, signal: AbortSignal): Prom
 		if (kind === "snapshot") snapshotters.named(snapshotterOf(key)).needsSweep = true;
 	}
 	const backends = [content, ...snapshotters.all()].filter(({ needsSweep }) => needsSweep);
-	const swept = await Promise.all(backends.map((backend) => backend.sweep(signal)));
+	// Each is waited for, whatever becomes of the others: the next collection must not meet a sweep that is still under way.
+	const sweeps = await Promise.allSettled(backends.map((backend) => backend.sweep(signal)));
+	const swept = sweeps.map((sweep) => {
+		if (sweep.status === "rejected") throw sweep.reason;
+		return sweep.value;
+	});
 	return {
 		removed,
 		freed: swept.flatMap((one) => one.removed),

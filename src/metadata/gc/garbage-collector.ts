@@ -26,10 +26,30 @@ export const defaultPolicy: GarbageCollectorPolicy = {
 	startupDelayMs: 100,
 };
 
+/** When things are due, so that tests need not wait. */
+export interface CollectorTime {
+	/** Milliseconds from an arbitrary start; never goes back. */
+	now(): number;
+	/** Runs the callback once, after `ms` milliseconds; keeps no process alive. The returned function cancels it. */
+	after(ms: number, run: () => void): () => void;
+}
+
+const systemTime: CollectorTime = {
+	now: () => performance.now(),
+	after(ms, run) {
+		const timer = setTimeout(run, Math.min(ms, longestTimerMs));
+		timer.unref();
+		return () => clearTimeout(timer);
+	},
+};
+/** A longer timer of Node's would fire at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 export interface GarbageCollectorOptions extends CollectionParts {
 	/** Whose deletions are a reason to collect; those of other objects are seen in the journal. */
 	readonly leases?: Pick<LeaseStore, "watchDeletions">;
 	readonly policy?: Partial<GarbageCollectorPolicy>;
+	readonly time?: CollectorTime;
 	/** Told of each collection that has ended. */
 	readonly onCollection?: (collection: Collection) => void;
 	/** Told of each that has failed; it is tried again. */
@@ -53,24 +73,26 @@ export class GarbageCollector {
 	readonly #unsubscribe: readonly (() => void)[];
 	#running: Promise<Collection> | undefined;
 	#next: Promise<Collection> | undefined;
-	#timer: NodeJS.Timeout | undefined;
-	readonly #expiryTimer: NodeJS.Timeout;
+	readonly #time: CollectorTime;
+	#timer: { readonly due: number; readonly cancel: () => void } | undefined;
+	#cancelExpiryCheck: () => void = () => undefined;
 	#deletions = 0;
 	#mutations = 0;
-	/** No collection by itself before this time (milliseconds, performance.now). */
+	/** No collection by itself before this time (milliseconds of the time above). */
 	#restUntil = 0;
 	#pauses = { totalMs: 0, count: 0 };
 
 	constructor(options: GarbageCollectorOptions) {
 		this.#options = options;
 		this.#policy = { ...defaultPolicy, ...options.policy };
+		this.#time = options.time ?? systemTime;
 		this.#unsubscribe = [
 			options.store.journal.subscribe((records) => this.#notice(records)),
 			options.leases?.watchDeletions(this.deleted) ?? (() => undefined),
 		];
+		this.#restUntil = this.#time.now() + this.#policy.startupDelayMs;
 		this.#schedule(this.#policy.startupDelayMs);
-		this.#expiryTimer = setInterval(() => this.#lookForExpired(), expiryCheckMs);
-		this.#expiryTimer.unref();
+		this.#lookForExpiredLater();
 	}
 
 	/**
@@ -100,15 +122,17 @@ export class GarbageCollector {
 	/** Ends a collection under way at its next step, and waits for that. */
 	async stop(): Promise<void> {
 		for (const unsubscribe of this.#unsubscribe) unsubscribe();
-		clearTimeout(this.#timer);
-		clearInterval(this.#expiryTimer);
+		this.#timer?.cancel();
+		this.#cancelExpiryCheck();
 		this.#stop.abort();
 		await this.#running?.catch(() => undefined);
 	}
 
 	#start(): Promise<Collection> {
+		// The next one has its turn first, also in the moment between the end of one and its start.
+		if (this.#next !== undefined) return this.#next;
 		if (this.#running === undefined) return this.#run();
-		this.#next ??= this.#running
+		this.#next = this.#running
 			.catch(() => undefined) // whoever asked for that one is told
 			.then(() => {
 				this.#next = undefined;
@@ -118,7 +142,7 @@ export class GarbageCollector {
 	}
 
 	#run(): Promise<Collection> {
-		clearTimeout(this.#timer);
+		this.#timer?.cancel();
 		this.#timer = undefined;
 		this.#deletions = 0;
 		this.#mutations = 0;
@@ -141,7 +165,7 @@ export class GarbageCollector {
 		this.#pauses = { totalMs: this.#pauses.totalMs + collection.pauseMs, count: this.#pauses.count + 1 };
 		const average = Math.max(leastPauseMs, this.#pauses.totalMs / this.#pauses.count);
 		const part = Math.min(0.5, Math.max(0, pauseThreshold));
-		this.#restUntil = performance.now() + (part === 0 ? 1_000 : average / part - average);
+		this.#restUntil = this.#time.now() + (part === 0 ? 1_000 : average / part - average);
 		this.#options.onCollection?.(collection);
 		this.#consider();
 	}
@@ -150,7 +174,7 @@ export class GarbageCollector {
 		this.#running = undefined;
 		if (this.#stop.signal.aborted) return;
 		this.#options.onError?.(DaemonError.from(reason, identity));
-		this.#restUntil = performance.now() + 1_000;
+		this.#restUntil = this.#time.now() + 1_000;
 		this.#deletions++;
 		this.#consider();
 	}
@@ -165,26 +189,33 @@ export class GarbageCollector {
 	}
 
 	/** Nothing happens when a lease, an image or an ingest expires. */
-	#lookForExpired(): void {
-		const { store, now } = this.#options;
-		if (hasExpired(store, now())) this.deleted();
+	#lookForExpiredLater(): void {
+		this.#cancelExpiryCheck = this.#time.after(expiryCheckMs, () => {
+			this.#lookForExpiredLater();
+			const { store, now } = this.#options;
+			if (hasExpired(store, now())) this.deleted();
+		});
 	}
 
 	#consider(): void {
 		const { deletionThreshold, mutationThreshold, scheduleDelayMs } = this.#policy;
 		if (this.#deletions <= 0 && (mutationThreshold <= 0 || this.#mutations < mutationThreshold)) return;
-		const now = performance.now();
+		const now = this.#time.now();
 		const enough = deletionThreshold > 0 && this.#deletions >= deletionThreshold;
 		this.#schedule(Math.max(scheduleDelayMs, enough ? 0 : this.#restUntil - now));
 	}
 
+	/** Unless one is due before that. */
 	#schedule(delayMs: number): void {
-		if (this.#timer !== undefined || this.#running !== undefined || this.#stop.signal.aborted) return;
-		this.#timer = setTimeout(() => {
+		if (this.#running !== undefined || this.#stop.signal.aborted) return;
+		const due = this.#time.now() + delayMs;
+		if (this.#timer !== undefined && this.#timer.due <= due) return;
+		this.#timer?.cancel();
+		const run = (): void => {
 			this.#timer = undefined;
 			this.#start().catch(() => undefined); // onError was told
-		}, delayMs);
-		this.#timer.unref();
+		};
+		this.#timer = { due, cancel: this.#time.after(delayMs, run) };
 	}
 }
 
