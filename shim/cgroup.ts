@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { failedWith } from "../src/sys/sys-error.ts";
 
@@ -47,6 +47,26 @@ export function directoriesOf(cgroupFile: string, { v1, v2 }: Hierarchies): Read
 const below = ({ mountPoint, root }: { mountPoint: string; root: string }, path: string): string =>
 	join(mountPoint, root !== "/" && path.startsWith(root) ? path.slice(root.length) : path);
 
+let known: Hierarchies | undefined;
+
+/** Mountinfo is long where many containers run: it is read again only for a hierarchy that was not mounted before. */
+function hierarchiesFor(cgroupFile: string): Hierarchies {
+	if (known === undefined || !knowsAll(known, cgroupFile))
+		known = parseHierarchies(readFileSync("/proc/self/mountinfo", "utf8"));
+	return known;
+}
+
+const knowsAll = ({ v1, v2 }: Hierarchies, cgroupFile: string): boolean =>
+	cgroupFile.split("\n").every((line) => {
+		const [number, controllers] = line.split(":");
+		if (controllers === undefined) return true;
+		const mountPoints =
+			number === "0" && controllers === ""
+				? [v2?.mountPoint]
+				: controllers.split(",").map((controller) => v1.get(controller)?.mountPoint);
+		return mountPoints.every((mountPoint) => mountPoint !== undefined && existsSync(join(mountPoint, "cgroup.procs")));
+	});
+
 /** The control group of a container, as the kernel shows it for its init process. */
 export class Cgroup {
 	/** 2 on a unified host; 1 where the memory controller is on v1 (hybrid hosts too). */
@@ -60,8 +80,8 @@ export class Cgroup {
 
 	/** Throws ENOENT or ESRCH if the process is gone. */
 	static ofProcess(pid: number): Cgroup {
-		const hierarchies = parseHierarchies(readFileSync("/proc/self/mountinfo", "utf8"));
-		return new Cgroup(directoriesOf(readFileSync(`/proc/${pid}/cgroup`, "utf8"), hierarchies));
+		const file = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+		return new Cgroup(directoriesOf(file, hierarchiesFor(file)));
 	}
 
 	/** As kept in the container's record. */
