@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
@@ -18,7 +18,8 @@ export interface TreeDigest {
 /**
  * Reads the tree of a committed snapshot through a mount of a view. The digest is that of a sorted archive which holds
  * every file's name, type, mode, owner, nanosecond mtime, extended attributes, hard and symbolic links and content, so
- * equal digests mean equal trees.
+ * equal digests mean equal trees. The root itself is left out: it belongs to the snapshot, and no peer takes its date from
+ * a layer.
  */
 export async function treeOf(peer: Peer, namespace: string, chainId: string, lease: string): Promise<TreeDigest> {
 	const snapshots = connect(peer.socket, namespace, SnapshotsDefinition, lease);
@@ -45,9 +46,21 @@ async function digestOf(directory: string): Promise<TreeDigest> {
 		"--format=pax",
 		"--numeric-owner",
 	];
-	const tar = spawn("tar", [...flags, "--pax-option=delete=atime,delete=ctime", "-C", directory, "-cvf", "-", "."], {
-		stdio: ["ignore", "pipe", "pipe"],
-	});
+	const tar = spawn(
+		"tar",
+		[
+			...flags,
+			"--pax-option=delete=atime,delete=ctime",
+			"-C",
+			directory,
+			"-cvf",
+			"-",
+			...readdirSync(directory).sort(),
+		],
+		{
+			stdio: ["ignore", "pipe", "pipe"],
+		},
+	);
 	const hash = createHash("sha256");
 	let entries = 0;
 	tar.stdout.on("data", (chunk: Buffer) => hash.update(chunk));
