@@ -58,12 +58,19 @@ export class OverlayDirectories {
 	async create(kind: "active" | "view", owner: string | undefined): Promise<number> {
 		const id = ++this.#last;
 		const directory = join(this.#snapshots, String(id));
-		await mkdir(directory, { mode: 0o700 });
-		await mkdir(this.upper(id), { mode: 0o755 });
-		// Whatever the umask is.
-		await chmod(this.upper(id), 0o755);
-		if (kind === "active") await mkdir(this.work(id), { mode: 0o711 });
-		if (owner !== undefined) await this.takeOwner(id, owner);
+		// Side by side what can be: a prepare is on the way of every container's start.
+		const [ownerStat] = await Promise.all([
+			owner === undefined ? undefined : stat(owner),
+			mkdir(directory, { mode: 0o700 }),
+		]);
+		await Promise.all([
+			mkdir(this.upper(id), { mode: 0o755 }),
+			kind === "active" ? mkdir(this.work(id), { mode: 0o711 }) : undefined,
+		]);
+		await Promise.all([
+			chmod(this.upper(id), 0o755), // whatever the umask is
+			ownerStat === undefined ? undefined : chown(this.upper(id), ownerStat.uid, ownerStat.gid),
+		]);
 		return id;
 	}
 
