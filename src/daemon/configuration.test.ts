@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { DaemonError } from "../errors/daemon-error.ts";
 import { plugin } from "../plugin/plugin.ts";
 import { pluginKey } from "../plugin/plugin-key.ts";

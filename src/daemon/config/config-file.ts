@@ -1,5 +1,5 @@
 import { parse, TomlError, type TomlTable } from "smol-toml";
-import { z } from "zod";
+import * as z from "zod";
 import { DaemonError } from "../../errors/daemon-error.ts";
 import type { Plugin } from "../../plugin/plugin.ts";
 import { type FileSettings, fileSettings, streamUri } from "./file-settings.ts";

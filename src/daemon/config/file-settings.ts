@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { logLevel, logLevels } from "../../log/log.ts";
 
 /** The page's own section, `[stream]`, is short because people change it. */
