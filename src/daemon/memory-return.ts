@@ -14,7 +14,7 @@ const laterMs = 4_000;
 /**
  * Collects garbage and returns free pages to the host when the daemon has become quiet: after its start, a pull, a burst of
  * containers. V8 and malloc alone keep what the busiest minute needed, half of the daemon's memory. A collection holds up the
- * event loop for 30 to 80 ms; while there is no pause at all, none is made.
+ * event loop for about 75 ms; while there is no pause at all, none is made.
  */
 export class MemoryReturn {
 	readonly #giveBack: () => void;
