@@ -62,6 +62,8 @@ export class Container {
 	readonly context: ContainerContext;
 	readonly #turns = new Turns();
 	#gone = false;
+	/** The record does not say yet what is true. */
+	#unsaved = false;
 
 	constructor(parts: ContainerParts, context: ContainerContext) {
 		this.parts = parts;
@@ -118,6 +120,7 @@ export class Container {
 			execs: [...this.execs.values()].map((process) => process.toRecord()),
 		};
 		writeRecord(this.bundle, record);
+		this.#unsaved = false;
 	}
 
 	publish<Name extends Parameters<typeof report>[1]>(name: Name, message: Parameters<typeof report<Name>>[2]): void {
@@ -135,7 +138,7 @@ export class Container {
 			try {
 				if (before === "created") await this.#startInit(timeoutMs);
 				else await this.make(process, this.#startCommand(process), timeoutMs);
-				this.#started(process);
+				this.#started(process, before === "created");
 				return process.pid;
 			} catch (reason) {
 				if (process.exit === undefined) this.#startFailed(process, before);
@@ -158,11 +161,28 @@ export class Container {
 		return { state: join(this.runtime.record.root, this.id), pid, ended: reaped };
 	}
 
-	#started(process: ContainerProcess): void {
+	#started(process: ContainerProcess, wasCreated: boolean): void {
 		if (process.exit === undefined) process.move("running");
 		if (process.execId === "") this.publish("TaskStart", { containerId: this.id, pid: process.pid });
 		else this.publish("TaskExecStarted", { containerId: this.id, execId: process.execId, pid: process.pid });
-		this.save();
+		// A created init's pid is in the record, and that it was started shows in the runtime's directory: the answer goes first.
+		if (wasCreated) this.#saveSoon();
+		else this.save();
+	}
+
+	#saveSoon(): void {
+		this.#unsaved = true;
+		setImmediate(() => {
+			if (!this.#unsaved || this.#gone) return;
+			try {
+				this.save();
+			} catch (reason) {
+				this.context.log("error", "the container's record cannot be written", {
+					id: this.id,
+					reason: reasonOf(reason),
+				});
+			}
+		});
 	}
 
 	#startFailed(process: ContainerProcess, before: ProcessStatus): void {
