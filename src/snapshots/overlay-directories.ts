@@ -1,6 +1,8 @@
 import { chmod, chown, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { nativeKernel } from "../sys/native-kernel.ts";
 import type { Trees } from "../workers/tree-pool.ts";
+import { spreadDirectories } from "./spread-directories.ts";
 
 /** Prefix of directories that only wait to be deleted. */
 const doomedPrefix = "rm-";
@@ -41,6 +43,7 @@ export class OverlayDirectories {
 	 */
 	async open(recorded: ReadonlySet<number>): Promise<readonly number[]> {
 		await mkdir(this.#snapshots, { recursive: true, mode: 0o700 });
+		await spreadDirectories(nativeKernel, this.#snapshots);
 		const present = new Set<number>();
 		for (const name of await readdir(this.#snapshots)) {
 			const id = /^[0-9]+$/.test(name) ? Number(name) : undefined;
