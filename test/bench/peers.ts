@@ -100,9 +100,12 @@ function peer(
 		],
 		async stop() {
 			if (child.exitCode !== null) return;
+			const shims = this.processes().filter((candidate) => candidate !== pid);
 			const ended = once(child, "exit");
 			child.kill("SIGTERM");
 			await ended;
+			// shims outlive their daemon; those that are left have no container any more
+			for (const shim of shims) if (isShim(commandLine(shim))) process.kill(shim, "SIGKILL");
 		},
 	};
 }

@@ -16,6 +16,8 @@ const warmUps = 3;
 const cliRuns = 20;
 const pulls = 3;
 const moreStarts = 20;
+/** Both peers are at rest for this long before their memory is read: what is measured is idle containers. */
+const restMs = 40_000;
 /** Largest wanted share of containerd's memory, by the number of idle containers. */
 const memoryGoals: Readonly<Record<number, number>> = { 50: 0.5, 100: 0.4 };
 
@@ -144,6 +146,7 @@ export async function benchMemory(stage: Stage): Promise<Row[]> {
 		for (const id of running.splice(0)) for (const { client } of peers) await client.end(id);
 		for (const count of [0, 50, 100]) {
 			while (running.length < count) await startEverywhere(`idle-${running.length}`);
+			await new Promise((rested) => setTimeout(rested, restMs));
 			const [troupe = 0, containerd = 0] = peers.map(({ peer }) => pss(peer.processes()) / 1e6);
 			rows.push({
 				what: `memory (PSS), ${count} idle containers`,
