@@ -72,8 +72,10 @@ export class LayerExtraction {
 		// containerd's form of the key; the space in it is meant.
 		const key = `extract-${process.hrtime.bigint()}-${randomBytes(3).toString("base64url")} ${layer.chainId}`;
 		try {
-			const { targetDir, whiteouts } = await storage.prepareExtraction(key, parent, labelsOf(layer));
-			const request = { source, mediaType: layer.mediaType, targetDir, whiteouts };
+			const target = await storage.prepareExtraction(key, parent, labelsOf(layer));
+			// An image's first layer has nothing to hide.
+			const whiteouts = layer.parentChainId === "" ? "dropped" : target.whiteouts;
+			const request = { source, mediaType: layer.mediaType, targetDir: target.targetDir, whiteouts } as const;
 			const unpacked = await unpacker.unpack(request, { signal });
 			signal.throwIfAborted();
 			return { ok: true, key, unpacked };

@@ -115,6 +115,20 @@ test("in a user namespace opaque directories are marked by a user attribute", (t
 	assert.equal(attribute(join(root, "d"), "user.overlay.opaque")?.toString(), "y");
 });
 
+test("the first layer of an image drops its whiteouts: nothing is below", (t) => {
+	const root = scratch(t);
+	extractEntries(
+		[{ name: "d/", type: "5" }, { name: "d/.wh.gone" }, { name: "d/.wh..wh..opq" }, { name: ".wh.x" }],
+		root,
+		{
+			whiteouts: "dropped",
+		},
+	);
+	assert.deepEqual(fs.readdirSync(root), ["d"]);
+	assert.deepEqual(fs.readdirSync(join(root, "d")), []);
+	assert.equal(attribute(join(root, "d"), "trusted.overlay.opaque"), undefined);
+});
+
 test("a whiteout never hides what the same layer brings", needsRoot, (t) => {
 	const root = scratch(t);
 	extractEntries(
