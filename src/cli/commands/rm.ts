@@ -6,6 +6,7 @@ import { TasksDefinition } from "../../gen/containerd/services/tasks/v1/tasks.ts
 import { type DaemonConnection, withDaemon } from "../daemon-connection.ts";
 import type { Target } from "../target.ts";
 import { endWithin } from "../task-end.ts";
+import { unlessMissing } from "../unless-missing.ts";
 
 const killTimeoutMs = 10_000;
 
@@ -40,13 +41,4 @@ async function removeContainer(daemon: DaemonConnection, id: string, force: bool
 	const { snapshotter = "", snapshotKey = "" } = container ?? {};
 	if (snapshotKey !== "")
 		await unlessMissing(() => daemon.service(SnapshotsDefinition).remove({ snapshotter, key: snapshotKey }));
-}
-
-/** What is gone already is as good as removed. */
-async function unlessMissing(work: () => Promise<unknown>): Promise<void> {
-	try {
-		await work();
-	} catch (error) {
-		if (!(error instanceof DaemonError) || error.code !== "NotFound") throw error;
-	}
 }

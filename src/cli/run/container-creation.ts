@@ -3,6 +3,7 @@ import { SnapshotsDefinition } from "../../gen/containerd/services/snapshots/v1/
 import type { Mount } from "../../gen/containerd/types/mount.ts";
 import { type SpecOptions, SpecsDefinition } from "../../gen/troupe/v1/specs.ts";
 import type { DaemonConnection } from "../daemon-connection.ts";
+import { unlessMissing } from "../unless-missing.ts";
 
 export interface ContainerPlan {
 	readonly id: string;
@@ -44,8 +45,9 @@ export async function createContainer(daemon: DaemonConnection, plan: ContainerP
 	const labels = { ...plan.labels, ...(stopSignal === "" ? {} : { [stopSignalLabel]: stopSignal }) };
 	const containers = daemon.service(ContainersDefinition);
 	const snapshots = daemon.service(SnapshotsDefinition);
-	const deleteRecord = () => containers.delete({ id });
-	const deleteSnapshot = () => snapshots.remove({ snapshotter, key: id });
+	const deleteRecord = () => unlessMissing(() => containers.delete({ id }));
+	// without its container the snapshot is the collector's, which may be faster than we are
+	const deleteSnapshot = () => unlessMissing(() => snapshots.remove({ snapshotter, key: id }));
 	const [record, snapshot] = await Promise.allSettled([
 		containers.create({
 			container: {

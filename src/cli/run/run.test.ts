@@ -153,6 +153,14 @@ test("a name that is taken removes only the new snapshot", async () => {
 	assert.ok(!daemon.calls.includes("containers.delete"));
 });
 
+test("a snapshot that the collector took first, once its container was gone, is as good as removed", async () => {
+	const object = { kind: "snapshot", namespace: "default", id: "test-4" };
+	daemon.failures.set("snapshots.remove", new DaemonError("NotFound", object, "does not exist"));
+	daemon.program = async () => 5;
+	const { code, stderr } = await daemon.troupe("run", "--rm", "--name", "test-4", "example.com/a:1");
+	assert.deepEqual({ code, stderr }, { code: 5, stderr: "" });
+});
+
 test("an image that is not there says how to get it", async () => {
 	const object = { kind: "image", namespace: "default", id: "docker.io/library/x:latest" };
 	daemon.failures.set("generate", new DaemonError("NotFound", object, "not found"));
