@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { DaemonUnderTest, run } from "../fixtures/daemon-under-test.ts";
+import { DaemonUnderTest, makeDirectory, run } from "../fixtures/daemon-under-test.ts";
 import { within } from "../fixtures/deadline.ts";
 
 const skip = process.getuid?.() === 0 ? false : "real containers need root";
@@ -121,6 +121,20 @@ describe("the troupe program", { skip }, () => {
 		assert.ok(lines.includes("<typed>"), stdout);
 		assert.ok(lines.includes("code 5"), stdout);
 		assert.equal(lines.at(-1), "icanon");
+	});
+
+	test("a terminal's new size reaches the container", {
+		skip: spawnSync("script", ["--version"]).error === undefined ? false : "the program script (bsdutils) is missing",
+	}, async () => {
+		const shared = makeDirectory(join(daemon.directory, "resized"));
+		const inside = 'stty size; touch /mnt/up; while [ "$(stty size)" != "41 133" ]; do sleep 0.05; done; echo followed';
+		const mount = `type=bind,src=${shared},dst=/mnt,options=rbind:rw`;
+		const command = [...flags(), "run", "--rm", "-t", "--mount", mount, image, "sh", "-c", `'${inside}'`].join(" ");
+		const resize = `(while [ ! -e ${shared}/up ]; do sleep 0.05; done; stty rows 41 cols 133 </dev/tty) &`;
+		const { stdout } = await within(30_000, "the container sees the new size", () =>
+			run("script", ["-qec", `stty rows 33 cols 99; ${resize} ${program} ${command}`, "/dev/null"]),
+		);
+		assert.match(stdout, /33 99\r*\n[^]*followed/);
 	});
 
 	test("stop asks first and kills then; rm refuses what runs and says what to do", async () => {
