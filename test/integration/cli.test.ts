@@ -134,7 +134,7 @@ describe("the troupe program", { skip }, () => {
 		const { stdout } = await within(30_000, "the container sees the new size", () =>
 			run("script", ["-qec", `stty rows 33 cols 99; ${resize} ${program} ${command}`, "/dev/null"]),
 		);
-		assert.match(stdout, /33 99\r*\n[^]*followed/);
+		assert.match(stdout, /33 99\r*\n.*followed/s);
 	});
 
 	test("stop asks first and kills then; rm refuses what runs and says what to do", async () => {
