@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { LeasesDefinition } from "../../src/gen/containerd/services/leases/v1/leases.ts";
 import { busyboxLayer } from "../fixtures/busybox-layer.ts";
@@ -23,7 +23,7 @@ export interface Stage {
 }
 
 export async function openStage(directory: string): Promise<Stage> {
-	const undo: (() => void | Promise<void>)[] = [() => removeTree(directory)];
+	const undo: (() => void | Promise<void>)[] = [() => removeTree(directory), removeCgroups];
 	const close = async (): Promise<void> => {
 		for (const step of undo.reverse()) await step();
 	};
@@ -45,6 +45,12 @@ export async function openStage(directory: string): Promise<Stage> {
 		await close();
 		throw error;
 	}
+}
+
+/** The empty parents of the containers' cgroups, which OCI runtimes leave; one that is not empty stays and is an error. */
+function removeCgroups(): void {
+	for (const parent of ["troupe-bench", namespace])
+		for (const path of globSync(`/sys/fs/cgroup/{.,*}/${parent}`)) rmdirSync(path);
 }
 
 /** Pulls and unpacks with the peer's own client. */
