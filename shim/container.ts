@@ -209,10 +209,12 @@ export class Container {
 			const pid = Number(readFileSync(pidFile, "utf8"));
 			// Without a pause between looking and watching: in one the process could end and be reaped.
 			const there = process.made(pid);
-			standby.hold(this, process);
+			const held = standby.hold(this, process);
 			reaper.watch(pid, there);
 			await stdio.handedOver();
 			if (stdio.master !== undefined) standby.keepTerminal(this.id, process.execId, stdio.master);
+			// Once somebody knows of the process, the end of this shard must not be the end of its stdin.
+			if (process.paths.stdin !== "") await held;
 		});
 	}
 

@@ -67,7 +67,7 @@ export class Shard {
 			standby: {
 				hold: (container, process) => {
 					this.#processes.set(process.pid, [container, process]);
-					this.standby.hold(container, process);
+					return this.standby.hold(container, process);
 				},
 				keepTerminal: (...args) => this.standby.keepTerminal(...args),
 				savedTerminal: (...args) => this.standby.savedTerminal(...args),

@@ -18,6 +18,8 @@ export interface ShardIdentity {
 }
 
 const callMs = 2_000;
+/** A standby that is not connected is being started, or was killed and will be when the next container comes. */
+const holdMs = 500;
 const reconnectMs = [50, 2_000] as const;
 
 /**
@@ -50,8 +52,10 @@ export class StandbyLink implements StandbyPort {
 		void this.#stayConnected();
 	}
 
-	hold(container: Container, process: ContainerProcess): void {
-		this.#tell((standby) => standby.hold(this.#holdRequest(container, process), { timeoutMs: callMs }));
+	async hold(container: Container, process: ContainerProcess): Promise<void> {
+		if (this.#standby === undefined)
+			await within(holdMs, this.#connected.promise); // the registration tells it
+		else await this.#tell((standby) => standby.hold(this.#holdRequest(container, process), { timeoutMs: callMs }));
 	}
 
 	keepTerminal(containerId: string, execId: string, master: number): void {
@@ -81,11 +85,15 @@ export class StandbyLink implements StandbyPort {
 	}
 
 	releaseStdio(containerId: string, execId: string): void {
-		this.#tell((standby) => standby.release(this.#release(containerId, execId, What.STDIO), { timeoutMs: callMs }));
+		void this.#tell((standby) =>
+			standby.release(this.#release(containerId, execId, What.STDIO), { timeoutMs: callMs }),
+		);
 	}
 
 	releaseProcess(containerId: string, execId: string): void {
-		this.#tell((standby) => standby.release(this.#release(containerId, execId, What.PROCESS), { timeoutMs: callMs }));
+		void this.#tell((standby) =>
+			standby.release(this.#release(containerId, execId, What.PROCESS), { timeoutMs: callMs }),
+		);
 	}
 
 	async adopt(containerIds: readonly string[]): Promise<readonly Exit[]> {
@@ -165,11 +173,13 @@ export class StandbyLink implements StandbyPort {
 	}
 
 	/** What is lost here is told again at the next registration. */
-	#tell(call: (standby: ServiceClient<typeof StandbyDefinition>) => Promise<unknown>): void {
+	async #tell(call: (standby: ServiceClient<typeof StandbyDefinition>) => Promise<unknown>): Promise<void> {
 		if (this.#standby === undefined) return;
-		call(this.#standby).catch((reason: unknown) =>
-			this.#log("warning", "the standby was not told", { reason: reasonOf(reason) }),
-		);
+		try {
+			await call(this.#standby);
+		} catch (reason) {
+			this.#log("warning", "the standby was not told", { reason: reasonOf(reason) });
+		}
 	}
 }
 

@@ -4,8 +4,8 @@ import type { ContainerProcess } from "./process.ts";
 
 /** What a shard asks of the standby: to be the witness of its processes if the shard dies. */
 export interface StandbyPort {
-	/** The standby opens a pidfd of the process and holds its FIFOs. */
-	hold(container: Container, process: ContainerProcess): void;
+	/** The standby opens a pidfd of the process and holds its FIFOs. Resolves when it does, or could not be told; never rejects. */
+	hold(container: Container, process: ContainerProcess): Promise<void>;
 	/** A terminal whose master nobody holds hangs up, and that kills its session. */
 	keepTerminal(containerId: string, execId: string, master: number): void;
 	/** The master that was kept, or undefined. */

@@ -1,7 +1,8 @@
-import { existsSync, globSync, mkdirSync, rmdirSync } from "node:fs";
+import { globSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { LeasesDefinition } from "../../src/gen/containerd/services/leases/v1/leases.ts";
 import { busyboxLayer } from "../fixtures/busybox-layer.ts";
+import { fitCrun } from "../fixtures/fit-crun.ts";
 import { type PushedImage, pushImage } from "../fixtures/push-image.ts";
 import { type Registry, startRegistry } from "../fixtures/registry.ts";
 import { execute } from "./execute.ts";
@@ -28,7 +29,7 @@ export async function openStage(directory: string): Promise<Stage> {
 		for (const step of undo.reverse()) await step();
 	};
 	try {
-		undo.push(await fitCrun());
+		undo.push(fitCrun());
 		const registry = await startRegistry(join(directory, "registry"));
 		undo.push(() => registry.stop());
 		const small = await pushImage(registry.host, "bench/small", "latest", [busyboxLayer()]);
@@ -58,20 +59,4 @@ export async function pull(peer: Peer, reference: string): Promise<void> {
 	const [program = "", ...flags] = peer.cli;
 	const args = peer.name === "containerd" ? ["images", "pull", "--plain-http", reference] : ["pull", reference];
 	await execute(program, [...flags, ...args]);
-}
-
-/**
- * crun refuses a hybrid cgroup layout in which v2 still owns a controller; mounting hugetlb as v1 resolves that.
- * Returns the undo step.
- */
-async function fitCrun(): Promise<() => Promise<void>> {
-	const hugetlb = "/sys/fs/cgroup/hugetlb";
-	const hybrid = existsSync("/sys/fs/cgroup/unified") && !existsSync(hugetlb);
-	if (!hybrid) return async () => {};
-	mkdirSync(hugetlb);
-	await execute("mount", ["-t", "cgroup", "-o", "hugetlb", "cgroup", hugetlb]);
-	return async () => {
-		await execute("umount", [hugetlb]);
-		removeTree(hugetlb);
-	};
 }
