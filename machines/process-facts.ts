@@ -5,7 +5,17 @@ export interface Exit {
 	readonly exitStatus: number;
 	/** Nanoseconds since 1970. */
 	readonly exitedAt: bigint;
+	/** Nobody who knew the status was left: 255 is no observation. */
+	readonly unknown?: boolean | undefined;
 }
+
+/** The fields of an exit, and no others. */
+export const exitFrom = ({ pid, exitStatus, exitedAt, unknown }: Exit): Exit => ({
+	pid,
+	exitStatus,
+	exitedAt,
+	...(unknown === true ? { unknown } : {}),
+});
 
 /** Facts about a process that arrive unasked. */
 export type ProcessFact =

@@ -30,6 +30,7 @@ const exit: Message = { type: "process.exited", pid: 8, exitStatus: 3, exitedAt:
 const refusal = { code: "Unknown", problem: "no" };
 const facts: readonly Message[] = [
 	exit,
+	{ ...exit, exitStatus: 255, unknown: true },
 	{ type: "witness.exited", pid: 8, exitStatus: 3, exitedAt: 101n, known: true },
 	{ type: "witness.exited", pid: 8, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "shim.added" },
@@ -113,7 +114,7 @@ test("an exit before the answer to start is told after the start", () => {
 	});
 });
 
-test("an exit whose start was never answered is told", () => {
+test("an exit whose start was never answered is told, and the start before it", () => {
 	for (const outcome of ["shim.silent", "shim.lost"]) {
 		const path = replay(processMachine, input, [
 			{ type: "add", request: "new" },
@@ -122,7 +123,7 @@ test("an exit whose start was never answered is told", () => {
 			exit,
 			{ type: outcome, ...refusal },
 		]);
-		assert.deepEqual(published(path), ["publishAdded", "publishExit"], outcome);
+		assert.deepEqual(published(path), ["publishAdded", "publishStarted", "publishExit"], outcome);
 	}
 });
 
@@ -137,7 +138,7 @@ test("a running process whose container is deleted ends with its own exit, or wi
 	const told = replay(processMachine, input, [...running, exit]);
 	assert.equal(told.at(-1)?.to.context.exit.exitStatus, 3);
 	const untold = replay(processMachine, input, [...running, { type: "deadline.passed", name: "orphan" }]);
-	assert.deepEqual(untold.at(-1)?.to.context.exit, { pid: 8, exitStatus: 255, exitedAt: 140n });
+	assert.deepEqual(untold.at(-1)?.to.context.exit, { pid: 8, exitStatus: 255, exitedAt: 140n, unknown: true });
 });
 
 test("a repeated exit changes nothing", () => {

@@ -1,6 +1,6 @@
 import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
-import type { Exit, ProcessFact, ShimFact, StateFact } from "./process-facts.ts";
+import { type Exit, exitFrom, type ProcessFact, type ShimFact, type StateFact } from "./process-facts.ts";
 
 export interface ProcessInput {
 	readonly namespace: string;
@@ -22,6 +22,8 @@ export interface ProcessContext extends ProcessInput {
 	/** Exits that came before the pid was known. */
 	readonly early: readonly Exit[];
 	readonly witnessed?: Exit | undefined;
+	/** The exit that no shim knows the status of, while the witness is waited for. */
+	readonly vanished?: Exit | undefined;
 	/** When the container ended, if it is no more. */
 	readonly goneAt: bigint;
 	/** The request that the present state serves. */
@@ -61,6 +63,8 @@ export const processLimits = {
 	delete: 30_000,
 	reconcile: 10_000,
 	adoption: 60_000,
+	/** How long the daemon's own pidfd may take to tell an exit that no shim knows. */
+	witness: 5_000,
 	again: 15_000,
 	/** The shim tells the exit of what died with its container before it forgets the container. */
 	orphan: 10_000,
@@ -92,6 +96,7 @@ const exitOf = ({ exit }: ProcessContext) => ({
 	pid: exit?.pid ?? 0,
 	exitStatus: exit?.exitStatus ?? 0,
 	exitedAt: exit?.exitedAt ?? 0n,
+	...(exit?.unknown === true ? { unknown: true } : {}),
 });
 const replyAsked = { type: "reply", params: ({ context }: Now) => ({ request: context.asked }) } as const;
 const replyPid = {
@@ -123,19 +128,46 @@ const publishExit = { type: "publishExit", params: ({ context }: Now) => exitOf(
 const tellsStart = ["noteStarted", { type: "publishStarted", params: pidOf }] as const;
 const watch = { type: "watchProcess", params: pidOf } as const;
 const isOwn = { type: "isOwn", params: ({ event }: Given<Exit>) => event } as const;
+const mayBeOwnAndStarted = { type: "mayBeOwnAndStarted", params: ({ event }: Given<Exit>) => event } as const;
+const isKnownExit = {
+	type: "isKnownExit",
+	params: ({ event }: Given<Exit & { known: boolean }>) => event,
+} as const;
+const isVanished = { type: "isVanished", params: ({ event }: Given<Exit>) => event } as const;
+const isVanishedButSeen = { type: "isVanishedButSeen", params: ({ event }: Given<Exit>) => event } as const;
+const noteVanished = { type: "noteVanished", params: ({ event }: Given<Exit>) => event } as const;
 /** Where the answer to `start` was lost, the pid is not known: any exit of this exec id is its own. */
 const mayBeOwn = { type: "mayBeOwn", params: ({ event }: Given<Exit>) => event } as const;
 
-const ends = { guard: isOwn, target: "stopped", actions: [noteExit, publishExit] } as const;
-const endsPerhaps = { guard: mayBeOwn, target: "stopped", actions: [noteExit, publishExit] } as const;
+type Place = "stopped" | "ended";
+/** A shim does not know how it ended: the daemon's own pidfd may. */
+const vanishes = [
+	{ guard: isVanishedButSeen, target: "stopped", actions: ["takeWitnessed", publishExit] },
+	{ guard: isVanished, target: "vanished", actions: noteVanished },
+] as const;
+const ended = { guard: isOwn, target: "stopped", actions: [noteExit, publishExit] } as const;
+const ends = [...vanishes, ended] as const;
+/** Where its start was not told, because its answer was lost, the exit shows that it was started. */
+const endsPerhaps = <Target extends Place>(target: Target) =>
+	[
+		{ guard: mayBeOwnAndStarted, target, actions: [noteExit, publishExit] },
+		{ guard: mayBeOwn, target, actions: [notePid, ...tellsStart, noteExit, publishExit] },
+	] as const;
 /** It had ended before an answer that had to come first. */
-const endedEarly = { guard: "endedEarly", target: "stopped", actions: ["takeEarly", publishExit] } as const;
+const endedEarly = <Target extends Place>(target: Target) =>
+	[
+		{ guard: "endedEarlyAndStarted", target, actions: ["takeEarly", publishExit] },
+		{ guard: "endedEarly", target, actions: ["noteEarlyPid", ...tellsStart, "takeEarly", publishExit] },
+	] as const;
+/** Nobody knew: said as it is. */
+const endsVanished = { target: "stopped", actions: ["takeVanished", publishExit] } as const;
 const noteUnseen = {
 	type: "noteExit",
 	params: ({ context: { pid }, event: { exitedAt } }: Given<{ exitedAt: bigint }>) => ({
 		pid,
 		exitStatus: 255,
 		exitedAt,
+		unknown: true,
 	}),
 } as const;
 const noteBuried = {
@@ -144,7 +176,7 @@ const noteBuried = {
 } as const;
 const endsWithShim = { target: "stopped", actions: [noteBuried, publishExit] } as const;
 const endsByWitness = {
-	guard: { type: "isKnownExit", params: ({ event }: Given<Exit & { known: boolean }>) => event },
+	guard: isKnownExit,
 	target: "stopped",
 	actions: [noteExit, publishExit],
 } as const;
@@ -164,8 +196,13 @@ export const processMachine = setup({
 		isAsked: ({ context }, { request }: { request: string }) => request === context.asked,
 		isOwn: ({ context }, { pid }: { pid: number }) => pid === context.pid && pid !== 0,
 		mayBeOwn: ({ context }, { pid }: { pid: number }) => pid === context.pid || context.pid === 0,
+		mayBeOwnAndStarted: ({ context }, { pid }: { pid: number }) => context.started && pid === context.pid,
+		isVanished: ({ context }, { pid, unknown }: Exit) => unknown === true && pid === context.pid && pid !== 0,
+		isVanishedButSeen: ({ context }, { pid, unknown }: Exit) =>
+			unknown === true && pid === context.pid && context.witnessed !== undefined,
 		isKnownExit: ({ context }, { pid, known }: { pid: number; known: boolean }) => known && pid === context.pid,
 		endedEarly: ({ context }) => context.early.some(({ pid }) => pid === context.pid || context.pid === 0),
+		endedEarlyAndStarted: ({ context }) => context.started && context.early.some(({ pid }) => pid === context.pid),
 		hasExited: ({ context }) => context.exit !== undefined,
 		hasStarted: ({ context }) => context.started,
 		wasRunning: ({ context }, { name, passed }: { name: Deadline; passed: string }) =>
@@ -185,24 +222,31 @@ export const processMachine = setup({
 		passToShim: effect<PassedProcessRequest>(),
 		/** Holds a pidfd of the process, to be its witness. */
 		watchProcess: effect<{ pid: number }>(),
+		/** No shim can tell: the witness tells at once what it knows. */
+		hurryWitness: effect(),
 		publishAdded: effect(),
 		publishStarted: effect<{ pid: number }>(),
 		publishExit: effect<Exit>(),
 		noteAsked: assign((_, { request }: { request: string }) => ({ asked: request })),
 		notePid: assign((_, { pid }: { pid: number }) => ({ pid })),
 		noteStarted: assign({ started: true }),
-		noteExit: assign((_, { pid, exitStatus, exitedAt }: Exit) => ({ exit: { pid, exitStatus, exitedAt }, early: [] })),
+		noteExit: assign((_, exit: Exit) => ({ exit: exitFrom(exit), early: [] })),
+		noteVanished: assign((_, exit: Exit) => ({ vanished: exitFrom(exit) })),
+		takeVanished: assign(({ context }) => ({ exit: context.vanished })),
+		noteEarlyPid: assign(({ context: { early, pid } }) => ({ pid: pid === 0 ? (early.at(-1)?.pid ?? 0) : pid })),
 		/** By pid, the newest 16: an old process of this exec id may still be repeating its exit. */
-		noteEarly: assign(({ context }, { pid, exitStatus, exitedAt }: Exit) => ({
-			early: [...context.early.filter((exit) => exit.pid !== pid), { pid, exitStatus, exitedAt }].slice(-16),
+		noteEarly: assign(({ context }, exit: Exit) => ({
+			early: [...context.early.filter(({ pid }) => pid !== exit.pid), exitFrom(exit)].slice(-16),
 		})),
 		takeEarly: assign(({ context: { early, pid } }) => ({
 			exit: early.findLast((exit) => exit.pid === pid || pid === 0),
 			early: [],
 		})),
-		noteGoneExit: assign(({ context: { pid, goneAt } }) => ({ exit: { pid, exitStatus: 255, exitedAt: goneAt } })),
+		noteGoneExit: assign(({ context: { pid, goneAt } }) => ({
+			exit: { pid, exitStatus: 255, exitedAt: goneAt, unknown: true },
+		})),
 		noteGone: assign((_, { exitedAt }: { exitedAt: bigint }) => ({ goneAt: exitedAt })),
-		noteWitnessed: assign((_, { pid, exitStatus, exitedAt }: Exit) => ({ witnessed: { pid, exitStatus, exitedAt } })),
+		noteWitnessed: assign((_, exit: Exit) => ({ witnessed: exitFrom(exit) })),
 		takeWitnessed: assign(({ context }) => ({ exit: context.witnessed })),
 		noteRefusal: assign((_, { code, problem }: Refusal) => ({ refusal: { code, problem } })),
 	},
@@ -212,7 +256,7 @@ export const processMachine = setup({
 	context: ({ input }) => ({ ...input, pid: 0, started: false, early: [], goneAt: 0n, asked: "" }),
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older process of this exec id, changes nothing
-		"witness.exited": { guard: isOwn, actions: noteWitnessed },
+		"witness.exited": { guard: isKnownExit, actions: noteWitnessed },
 		"shim.lost": {},
 		"shim.adopted": {},
 		"shim.buried": {},
@@ -301,13 +345,16 @@ export const processMachine = setup({
 		},
 		running: {
 			meta: { stash: ["wait"] },
-			always: endedEarly,
+			always: endedEarly("stopped"),
 			on: {
 				kill: pass,
 				resizePty: pass,
 				closeIo: pass,
 				"process.exited": ends,
-				"witness.exited": { guard: isOwn, target: "reconciling", actions: noteWitnessed },
+				"witness.exited": [
+					{ guard: isKnownExit, target: "reconciling", actions: noteWitnessed },
+					{ guard: isOwn, target: "reconciling" },
+				],
 				"shim.lost": "shimLost",
 				"shim.buried": endsWithShim,
 				restored: "reconciling",
@@ -349,10 +396,10 @@ export const processMachine = setup({
 			entry: wait("adoption"),
 			exit: waited("adoption"),
 			meta: { stash: held },
-			always: endedEarly,
+			always: endedEarly("stopped"),
 			on: {
 				"shim.adopted": "reconciling",
-				"process.exited": endsPerhaps,
+				"process.exited": [...vanishes, ...endsPerhaps("stopped")],
 				"witness.exited": endsByWitness,
 				"shim.buried": endsWithShim,
 				"deadline.passed": { guard: passes("adoption"), target: "unknown" },
@@ -364,7 +411,7 @@ export const processMachine = setup({
 			entry: ["askShimForState", wait("reconcile")],
 			exit: waited("reconcile"),
 			meta: { stash: held },
-			always: endedEarly,
+			always: endedEarly("stopped"),
 			on: {
 				"state.created": [
 					{ guard: "hasStarted", target: "unknown" }, // it cannot have become unstarted
@@ -378,18 +425,38 @@ export const processMachine = setup({
 					{ guard: "hasStarted", target: "running", actions: watch },
 					{ target: "running", actions: [notePid, ...tellsStart, watch] },
 				],
-				"state.stopped": endsPerhaps,
+				"state.stopped": [...vanishes, ...endsPerhaps("stopped")],
 				"state.absent": [
 					{ guard: "hasWitness", target: "stopped", actions: ["takeWitnessed", publishExit] },
-					{ target: "stopped", actions: [noteUnseen, publishExit] },
+					{ guard: "hasStarted", target: "stopped", actions: [noteUnseen, publishExit] },
+					{ target: "deleted" }, // it was added to a shim that died with it; nobody was told of a start
 				],
 				"state.silent": "unknown",
 				"deadline.passed": { guard: passes("reconcile"), target: "unknown" },
-				"process.exited": endsPerhaps,
+				"process.exited": [...vanishes, ...endsPerhaps("stopped")],
 				"shim.adopted": { target: "reconciling", reenter: true },
 				"shim.lost": "shimLost",
 				"shim.buried": endsWithShim,
 				restored: { target: "reconciling", reenter: true },
+			},
+		},
+		/** No shim knows how it has ended. The daemon's own pidfd may: it tells some time after an exit. */
+		vanished: {
+			entry: ["hurryWitness", wait("witness")],
+			exit: waited("witness"),
+			meta: { stash: held },
+			on: {
+				"witness.exited": [endsByWitness, { guard: isOwn, ...endsVanished }],
+				"deadline.passed": { guard: passes("witness"), ...endsVanished },
+				"process.exited": [{ guard: isVanished }, ended],
+				"task.deleted": { target: "ended", actions: ["takeVanished", publishExit] },
+				"state.created": {},
+				"state.running": {},
+				"state.paused": {},
+				"state.stopped": {},
+				"state.absent": {},
+				"state.silent": {},
+				restored: endsVanished,
 			},
 		},
 		/** Nobody can say. Requests are refused, and the shim is asked again and again. */
@@ -400,7 +467,7 @@ export const processMachine = setup({
 			on: {
 				"deadline.passed": { guard: passes("again"), target: "reconciling" },
 				"shim.adopted": "reconciling",
-				"process.exited": endsPerhaps,
+				"process.exited": [...vanishes, ...endsPerhaps("stopped")],
 				"witness.exited": endsByWitness,
 				"shim.buried": endsWithShim,
 				restored: "reconciling",
@@ -411,9 +478,9 @@ export const processMachine = setup({
 			entry: wait("orphan"),
 			exit: waited("orphan"),
 			meta: { stash: ["wait", "delete"] },
-			always: { ...endedEarly, target: "ended" },
+			always: endedEarly("ended"),
 			on: {
-				"process.exited": { ...endsPerhaps, target: "ended" },
+				"process.exited": endsPerhaps("ended"),
 				"witness.exited": { ...endsByWitness, target: "ended" },
 				"shim.buried": { ...endsWithShim, target: "ended" },
 				"task.deleted": {},

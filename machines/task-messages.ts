@@ -25,6 +25,8 @@ export interface TaskContext extends TaskInput {
 	readonly early: readonly Exit[];
 	/** What the daemon's own pidfd saw. Told only if no shim knows better. */
 	readonly witnessed?: Exit | undefined;
+	/** The exit that no shim knows the status of, while the witness is waited for. */
+	readonly vanished?: Exit | undefined;
 	/** Time of the last OOM that was published; a repeated one is not newer. */
 	readonly oomAt: bigint;
 	/** The request that the present state serves. */
@@ -77,6 +79,8 @@ export const taskLimits = {
 	reconcile: 10_000,
 	/** How long requests are held for a new shim. */
 	adoption: 60_000,
+	/** How long the daemon's own pidfd may take to tell an exit that no shim knows. */
+	witness: 5_000,
 	/** Pause before the shim of an unknown task is asked again. */
 	again: 15_000,
 } as const;

@@ -40,6 +40,7 @@ const requests: readonly Message[] = [
 const facts: readonly Message[] = [
 	exit,
 	stale,
+	{ ...exit, exitStatus: 255, unknown: true },
 	{ type: "witness.exited", pid: 7, exitStatus: 3, exitedAt: 101n, known: true },
 	{ type: "witness.exited", pid: 7, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "process.oomed", at: 90n },
@@ -126,12 +127,12 @@ test("an exit of the init is never lost: it is told at once, or kept and told af
 		if (last.message.pid !== 7 || last.to.status !== "active") continue;
 		const state = stateOf(last.from);
 		if (state === "discarding") continue; // nothing of it was ever told to anyone
-		const { exit: told, early } = last.to.context as { exit?: Exit; early: readonly Exit[] };
+		const { exit: told, early, vanished } = last.to.context as { exit?: Exit; early: readonly Exit[]; vanished?: Exit };
 		assert.ok(
-			told !== undefined || early.some(({ pid }) => pid === 7),
+			told !== undefined || early.some(({ pid }) => pid === 7) || vanished?.pid === 7,
 			`exit lost in ${state} (${describePath(path)})`,
 		);
-		if (told !== undefined || state === "creating") continue;
+		if (told !== undefined || state === "creating" || stateOf(last.to) === "vanished") continue;
 		for (const outcome of facts) {
 			const after = step(taskMachine, last.to, outcome);
 			if (stateOf(after.to) === state) continue;
@@ -152,6 +153,29 @@ test("an exit before the answer to create is told when the pid is known to be it
 	]);
 	assert.deepEqual(published(path), ["publishCreate", "publishExit"]);
 	assert.deepEqual(path.at(-1)?.to.context.exit, { pid: 7, exitStatus: 3, exitedAt: 100n });
+});
+
+test("an exit that no shim knows the status of is the witness's to tell, and said to be unknown where that has none", () => {
+	const running = [
+		{ type: "create", request: "new" },
+		{ type: "shim.created", pid: 7, shim: "shard-1" },
+		{ type: "start", request: "new" },
+		{ type: "shim.started" },
+	];
+	const unknown = { ...exit, exitStatus: 255, unknown: true };
+	const seen = { ...exit, type: "witness.exited", known: true };
+	const told = (...messages: Message[]) =>
+		replay(taskMachine, input, [...running, ...messages]).at(-1)?.to.context.exit;
+	assert.equal(told(unknown), undefined);
+	for (const messages of [
+		[unknown, seen],
+		[seen, unknown],
+		[unknown, unknown, seen],
+		[unknown, exit],
+	])
+		assert.deepEqual(told(...messages), { pid: 7, exitStatus: 3, exitedAt: 100n });
+	for (const end of [{ ...seen, known: false }, { type: "deadline.passed", name: "witness" }, { type: "restored" }])
+		assert.deepEqual(told(unknown, end), { pid: 7, exitStatus: 255, exitedAt: 100n, unknown: true });
 });
 
 test("an exit of an older container of the same id is not its own", () => {

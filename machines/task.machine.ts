@@ -1,6 +1,6 @@
 import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
-import type { Exit } from "./process-facts.ts";
+import { type Exit, exitFrom } from "./process-facts.ts";
 import {
 	type PassedRequest,
 	type TaskContext,
@@ -55,6 +55,7 @@ const exitOf = ({ exit }: TaskContext) => ({
 	pid: exit?.pid ?? 0,
 	exitStatus: exit?.exitStatus ?? 255,
 	exitedAt: exit?.exitedAt ?? 0n,
+	...(exit?.unknown === true ? { unknown: true } : {}),
 });
 const publishExit = { type: "publishExit", params: ({ context }: Now) => exitOf(context) } as const;
 const tellsStart = ["noteStarted", { type: "publishStart", params: pidOf }] as const;
@@ -65,10 +66,25 @@ const noteWitnessed = { type: "noteWitnessed", params: ({ event }: Given<Exit>) 
 const noteAsked = { type: "noteAsked", params: ({ event }: Given<{ request: string }>) => event } as const;
 const noteShim = { type: "noteShim", params: ({ event }: Given<{ shim: string }>) => event } as const;
 const noteRefusal = { type: "noteRefusal", params: ({ event }: Given<Refusal>) => event } as const;
+const noteVanished = { type: "noteVanished", params: ({ event }: Given<Exit>) => event } as const;
+const isVanished = { type: "isVanished", params: ({ event }: Given<Exit>) => event } as const;
+const isVanishedButSeen = { type: "isVanishedButSeen", params: ({ event }: Given<Exit>) => event } as const;
+const isKnownExit = {
+	type: "isKnownExit",
+	params: ({ event }: Given<Exit & { known: boolean }>) => event,
+} as const;
 const isInit = { type: "isInit", params: ({ event }: Given<Exit>) => event } as const;
 
 /** The init has ended. */
-const ends = { guard: isInit, target: "stopped", actions: [noteExit, publishExit] } as const;
+const ended = { guard: isInit, target: "stopped", actions: [noteExit, publishExit] } as const;
+/** As `ended`; but a shim that does not know how asks whether the daemon's own pidfd does. */
+const endsWith = <More extends readonly object[]>(...more: More) =>
+	[
+		{ guard: isVanishedButSeen, target: "stopped", actions: ["takeWitnessed", publishExit, ...more] },
+		{ guard: isVanished, target: "vanished", actions: [noteVanished, ...more] },
+		{ ...ended, actions: [...ended.actions, ...more] },
+	] as const;
+const ends = endsWith();
 /** It had ended before an answer that had to come first. */
 const endedEarly = { guard: "endedEarly", target: "stopped", actions: ["takeEarly", publishExit] } as const;
 /** The shim is gone and has taken its container with it. */
@@ -84,7 +100,7 @@ const endsWithShim = {
 } as const;
 /** No shim can be asked, and the daemon's own pidfd knew the status. */
 const endsByWitness = {
-	guard: { type: "isKnownExit", params: ({ event }: Given<Exit & { known: boolean }>) => event },
+	guard: isKnownExit,
 	target: "stopped",
 	actions: [noteExit, publishExit],
 } as const;
@@ -98,13 +114,19 @@ const endsUnseen = {
 				pid,
 				exitStatus: 255,
 				exitedAt,
+				unknown: true,
 			}),
 		},
 		publishExit,
 	],
 } as const;
+/** Nobody knew: said as it is. */
+const endsVanished = { target: "stopped", actions: ["takeVanished", publishExit] } as const;
 /** The shim should have told this exit by now: ask it. */
-const witnessedFirst = { guard: isInit, target: "reconciling", actions: noteWitnessed } as const;
+const witnessedFirst = [
+	{ guard: isKnownExit, target: "reconciling", actions: noteWitnessed },
+	{ guard: isInit, target: "reconciling" },
+] as const;
 const pass = { actions: { type: "passToShim", params: ({ event }: Given<PassedRequest>) => event } } as const;
 const held = ["pause", "resume", "delete", "wait", "checkpoint"] as const;
 
@@ -125,6 +147,9 @@ export const taskMachine = setup({
 		isAsked: ({ context }, { request }: { request: string }) => request === context.asked,
 		isInit: ({ context }, { pid }: { pid: number }) => pid === context.pid && pid !== 0,
 		isKnownExit: ({ context }, { pid, known }: { pid: number; known: boolean }) => known && pid === context.pid,
+		isVanished: ({ context }, { pid, unknown }: Exit) => unknown === true && pid === context.pid && pid !== 0,
+		isVanishedButSeen: ({ context }, { pid, unknown }: Exit) =>
+			unknown === true && pid === context.pid && context.witnessed !== undefined,
 		endedEarly: ({ context }) => context.early.some(({ pid }) => pid === context.pid),
 		hasWitness: ({ context }) => context.witnessed !== undefined,
 		isElsewhere: ({ context }, { shim }: { shim: string }) => shim !== context.shim,
@@ -148,6 +173,8 @@ export const taskMachine = setup({
 		passToShim: effect<PassedRequest>(),
 		/** Holds a pidfd of the init, to be its witness. */
 		watchInit: effect<{ pid: number }>(),
+		/** No shim can tell: the witness tells at once what it knows. */
+		hurryWitness: effect(),
 		/** Tells the exec'd processes that their container is no more. */
 		endProcesses: effect(),
 		publishCreate: effect<{ pid: number }>(),
@@ -166,13 +193,15 @@ export const taskMachine = setup({
 		})),
 		noteShim: assign((_, { shim }: { shim: string }) => ({ shim })),
 		noteStarted: assign({ started: true }),
-		noteExit: assign((_, { pid, exitStatus, exitedAt }: Exit) => ({ exit: { pid, exitStatus, exitedAt } })),
+		noteExit: assign((_, exit: Exit) => ({ exit: exitFrom(exit) })),
+		noteVanished: assign((_, exit: Exit) => ({ vanished: exitFrom(exit) })),
+		takeVanished: assign(({ context }) => ({ exit: context.vanished })),
 		/** By pid, the newest 16: an old container of this id may still be repeating its exit. */
-		noteEarly: assign(({ context }, { pid, exitStatus, exitedAt }: Exit) => ({
-			early: [...context.early.filter((exit) => exit.pid !== pid), { pid, exitStatus, exitedAt }].slice(-16),
+		noteEarly: assign(({ context }, exit: Exit) => ({
+			early: [...context.early.filter(({ pid }) => pid !== exit.pid), exitFrom(exit)].slice(-16),
 		})),
 		takeEarly: assign(({ context }) => ({ exit: context.early.find((exit) => exit.pid === context.pid), early: [] })),
-		noteWitnessed: assign((_, { pid, exitStatus, exitedAt }: Exit) => ({ witnessed: { pid, exitStatus, exitedAt } })),
+		noteWitnessed: assign((_, exit: Exit) => ({ witnessed: exitFrom(exit) })),
 		takeWitnessed: assign(({ context }) => ({ exit: context.witnessed })),
 		noteOom: assign((_, { at }: { at: bigint }) => ({ oomAt: at })),
 		noteRefusal: assign((_, { code, problem }: Refusal) => ({ refusal: { code, problem } })),
@@ -183,7 +212,7 @@ export const taskMachine = setup({
 	context: ({ input }) => ({ ...input, shim: "", pid: 0, started: false, early: [], oomAt: 0n, asked: "" }),
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older container of this id, changes nothing
-		"witness.exited": { guard: isInit, actions: noteWitnessed },
+		"witness.exited": { guard: isKnownExit, actions: noteWitnessed },
 		"process.oomed": [
 			{
 				guard: { type: "isNewOom", params: ({ event }) => event },
@@ -328,7 +357,7 @@ export const taskMachine = setup({
 					target: "reconciling",
 					actions: refuseAsked(tooLate("pause")),
 				},
-				"process.exited": { ...ends, actions: [...ends.actions, refuseAsked(finished)] },
+				"process.exited": endsWith(refuseAsked(finished)),
 				"shim.lost": { target: "shimLost", actions: refuseAsked(lost) },
 				"shim.buried": { ...endsWithShim, actions: [...endsWithShim.actions, refuseAsked(lost)] },
 				restored: { target: "reconciling", actions: refuseAsked(restarted) },
@@ -364,7 +393,7 @@ export const taskMachine = setup({
 					target: "reconciling",
 					actions: refuseAsked(tooLate("resume")),
 				},
-				"process.exited": { ...ends, actions: [...ends.actions, refuseAsked(finished)] },
+				"process.exited": endsWith(refuseAsked(finished)),
 				"shim.lost": { target: "shimLost", actions: refuseAsked(lost) },
 				"shim.buried": { ...endsWithShim, actions: [...endsWithShim.actions, refuseAsked(lost)] },
 				restored: { target: "reconciling", actions: refuseAsked(restarted) },
@@ -376,7 +405,7 @@ export const taskMachine = setup({
 			exit: waited("kill"),
 			meta: { stash: [...held, "kill"] },
 			on: {
-				"process.exited": { ...ends, target: "deleting" },
+				"process.exited": { ...ended, target: "deleting" },
 				"shim.refused": { target: "reconciling", actions: refuseAsTold },
 				"shim.silent": { target: "reconciling", actions: refuseAsTold },
 				"deadline.passed": {
@@ -470,6 +499,25 @@ export const taskMachine = setup({
 				"shim.lost": "shimLost",
 				"shim.buried": endsWithShim,
 				restored: { target: "reconciling", reenter: true },
+			},
+		},
+		/** No shim knows how the init has ended. The daemon's own pidfd may: it tells some time after an exit. */
+		vanished: {
+			entry: ["hurryWitness", wait("witness")],
+			exit: waited("witness"),
+			meta: { stash: [...held, "start", "kill", "resizePty", "closeIo", "update"] },
+			on: {
+				"witness.exited": [endsByWitness, { guard: isInit, ...endsVanished }],
+				"deadline.passed": { guard: passes("witness"), ...endsVanished },
+				"process.exited": [{ guard: isVanished }, ended],
+				"shim.buried": {},
+				"state.created": {},
+				"state.running": {},
+				"state.paused": {},
+				"state.stopped": {},
+				"state.absent": {},
+				"state.silent": {},
+				restored: endsVanished,
 			},
 		},
 		/** Nobody can say. Requests are refused, and the shim is asked again and again. */

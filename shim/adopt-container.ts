@@ -1,9 +1,11 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import { exitOfStranger, startTimeOf } from "../src/sys/pidfd.ts";
+import { failedWith } from "../src/sys/sys-error.ts";
 import { Cgroup } from "./cgroup.ts";
-import { Container, type ContainerContext, execIdentity } from "./container.ts";
+import { Container, type ContainerContext, execIdentity, pidFileOf } from "./container.ts";
 import { type ContainerRecord, type ProcessRecord, readRecord } from "./container-record.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { OciRuntime } from "./oci-runtime.ts";
@@ -11,14 +13,15 @@ import { OomWatch } from "./oom.ts";
 import { ContainerProcess } from "./process.ts";
 import type { ProcessStatus } from "./process-status.ts";
 import { Stdio } from "./stdio.ts";
-import { now, pause } from "./time.ts";
+import { now, pause, within } from "./time.ts";
 
 /** How long an exit that we did not see ourselves may take to be told: by the kernel after the reaping, or the standby. */
 const witnessMs = 2_000;
 const lookAgainMs = 20;
 
 /**
- * Takes a container over from a dead shard by the record in its bundle. `known` are the exits that the standby has seen
+ * Takes a container over from a dead shard by the record in its bundle, when no runtime of the shard works any more (see
+ * runtimesEnded). `known` are the exits that the standby has seen
  * and reported; exits from now on go to `exitSeen`. FailedPrecondition for a bundle without a record or one whose
  * creation was never finished.
  */
@@ -31,7 +34,8 @@ export async function adoptContainer(
 	register: (container: Container) => void,
 ): Promise<Container> {
 	const identity = { kind: "task", namespace: context.namespace, id };
-	const record = readRecord(bundle);
+	const saved = readRecord(bundle);
+	const record = saved && whatWasMade(saved, bundle);
 	if (record === undefined || record.id !== id || record.namespace !== context.namespace)
 		throw new DaemonError("FailedPrecondition", identity, `cannot be adopted: no record of it in ${bundle}`);
 	if (record.init.pid === 0 && record.init.status === "created")
@@ -60,14 +64,40 @@ interface Adoption {
 	readonly exitSeen: (exit: Exit) => void;
 }
 
+/** A process that the runtime has made after the shard's death, or just before: its pid is in a file, not in the record. */
+function whatWasMade(record: ContainerRecord, bundle: string): ContainerRecord {
+	const look = (process: ProcessRecord): ProcessRecord => {
+		if (process.pid !== 0 || process.status === "created") return process;
+		const file = pidFileOf(bundle, process.execId);
+		const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+		if (pid === 0) return process.status === "starting" ? { ...process, status: "added" } : process;
+		// Of a process that has ended the pid may be another's.
+		const startTime = isIn(record, pid) ? (startTimeOf(pid) ?? 0) : 0;
+		return { ...process, pid, startTime, status: "running" };
+	};
+	return { ...record, init: look(record.init), execs: record.execs.map(look) };
+}
+
+function isIn({ cgroup }: ContainerRecord, pid: number): boolean {
+	try {
+		return isDeepStrictEqual(Cgroup.ofProcess(pid).toRecord(), cgroup);
+	} catch (reason) {
+		if (failedWith(reason, "ENOENT", "ESRCH")) return false;
+		throw reason;
+	}
+}
+
 function processOf({ record, context }: Adoption, { execId, stdio, status }: ProcessRecord): ContainerProcess {
 	const identity = execIdentity({ kind: "task", namespace: context.namespace, id: record.id }, execId);
 	return new ContainerProcess(context.kernel, execId, stdio, statusNow(record, execId, status), identity);
 }
 
 /** The shard may have died in the middle of a move. */
-function statusNow({ runtime, id }: ContainerRecord, execId: string, status: ProcessStatus): ProcessStatus {
-	if (status === "pausing") return "running";
+function statusNow({ runtime, id, cgroup }: ContainerRecord, execId: string, status: ProcessStatus): ProcessStatus {
+	if (status === "running" || status === "pausing" || status === "paused") {
+		if (execId !== "") return "running";
+		return Cgroup.fromRecord(cgroup).frozen ? "paused" : "running";
+	}
 	// crun and runc both remove this FIFO when the init goes on to its program.
 	if (status === "created" && execId === "" && !existsSync(join(runtime.root, id, "exec.fifo"))) return "running";
 	return status;
@@ -93,12 +123,23 @@ async function take(container: Container, process: ContainerProcess, adoption: A
 	if (!alive) {
 		process.letGo();
 		process.pid = pid;
-		adoption.exitSeen(unknownExit(id, process));
+		void awaitWord(container, process, adoption);
 		return;
 	}
 	const master = saved.stdio.terminal ? await adoption.context.standby.savedTerminal(id, execId) : undefined;
 	process.stdio = Stdio.adopt(saved.stdio, master, adoption.context);
 	process.watch((pidfd) => void witnessExit(id, process, pidfd, adoption));
+	void adoption.context.standby.hold(container, process); // it may be a new one that has never heard of it
+}
+
+/**
+ * It has ended, and nobody has told yet how: the standby's word may be on its way. One that was just made the standby has
+ * reaped without knowing whose it was: it must hear of it.
+ */
+async function awaitWord(container: Container, process: ContainerProcess, adoption: Adoption): Promise<void> {
+	await adoption.context.standby.hold(container, process);
+	await within(witnessMs, process.reaped);
+	if (process.exit === undefined) adoption.exitSeen(unknownExit(container.id, process));
 }
 
 function recordOfExec({ record }: Adoption, execId: string): ProcessRecord {

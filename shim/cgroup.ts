@@ -122,6 +122,16 @@ export class Cgroup {
 		return [...new Set(this.#directories.values())].filter((directory) => !ours.has(directory));
 	}
 
+	/** Whether its processes are frozen; undefined where the kernel does not say. */
+	get frozen(): boolean | undefined {
+		if (this.version === 1) {
+			const state = this.read("freezer", "freezer.state");
+			return state === undefined ? undefined : state.trim() !== "THAWED";
+		}
+		const state = this.read("", "cgroup.freeze");
+		return state === undefined ? undefined : state.trim() === "1";
+	}
+
 	/** All processes of the group and of the groups below it; none when it is gone. */
 	pids(): readonly number[] {
 		const directory = this.directory("pids") ?? this.directory("memory") ?? this.directory("devices");

@@ -49,21 +49,24 @@ export interface ContainerRecord {
 
 const file = "shim.json";
 
+/** Where the record lies: as long as it does, something of the container may be left. */
+export const recordPath = (bundle: string): string => join(bundle, file);
+
 /** Replaces the bundle's record in one step. Not synced: it must outlive the shim, not the machine. */
 export function writeRecord(bundle: string, record: ContainerRecord): void {
 	const next = join(bundle, `.${file}`);
 	writeFileSync(next, JSON.stringify(record), { mode: 0o600 });
-	renameSync(next, join(bundle, file));
+	renameSync(next, recordPath(bundle));
 }
 
 /** Undefined if the bundle has none. Throws SyntaxError for a broken one. */
 export function readRecord(bundle: string): ContainerRecord | undefined {
 	try {
-		return JSON.parse(readFileSync(join(bundle, file), "utf8")) as ContainerRecord;
+		return JSON.parse(readFileSync(recordPath(bundle), "utf8")) as ContainerRecord;
 	} catch (reason) {
 		if (failedWith(reason, "ENOENT", "ENOTDIR")) return undefined;
 		throw reason;
 	}
 }
 
-export const removeRecord = (bundle: string): void => rmSync(join(bundle, file), { force: true });
+export const removeRecord = (bundle: string): void => rmSync(recordPath(bundle), { force: true });

@@ -202,7 +202,8 @@ export class Container {
 		return reaper.whileCreating(async () => {
 			const stdio = await Stdio.open(process.paths, { containerId: this.id, namespace }, this.context);
 			process.stdio = stdio;
-			const pidFile = join(this.bundle, `${process.execId === "" ? "init" : process.execId}.pid`);
+			const pidFile = pidFileOf(this.bundle, process.execId);
+			rmSync(pidFile, { force: true }); // of an attempt that failed: whoever adopts the container believes it
 			const console = stdio.consoleSocket === undefined ? [] : ["--console-socket", stdio.consoleSocket];
 			const [verb = "", ...options] = command;
 			await this.#runtime([verb, "--pid-file", pidFile, ...console, ...options], timeoutMs, stdio);
@@ -405,9 +406,13 @@ export class Container {
 
 	removeProcessFiles(execId: string): void {
 		rmSync(this.#processFile(execId), { force: true });
-		rmSync(join(this.bundle, `${execId === "" ? "init" : execId}.pid`), { force: true });
+		rmSync(pidFileOf(this.bundle, execId), { force: true });
 	}
 }
+
+/** Where the OCI runtime writes the pid of a process that it has made. */
+export const pidFileOf = (bundle: string, execId: string): string =>
+	join(bundle, `${execId === "" ? "init" : execId}.pid`);
 
 export const execIdentity = ({ namespace, id }: ObjectIdentity, execId: string): ObjectIdentity => ({
 	kind: execId === "" ? "task" : "exec",

@@ -12,6 +12,7 @@ import { type Exit, fromWire } from "./exit.ts";
 import { type Log, reasonOf } from "./log.ts";
 import { OciRuntime } from "./oci-runtime.ts";
 import { Reaper } from "./reaper.ts";
+import { runtimesEnded } from "./runtime-under-way.ts";
 import type { Places, Settings } from "./settings.ts";
 import { now, toTimestamp } from "./time.ts";
 
@@ -33,6 +34,7 @@ export async function deleteBundle(
 	const record = readRecord(bundle);
 	const answered = record === undefined ? undefined : await deleteThroughShard(record, namespace, places, log);
 	if (answered !== undefined) return DeleteResponse.encode(answered).finish();
+	await runtimesEnded(kernel, [bundle]);
 	const exits = await forget(places, namespace, id, log);
 	if (record !== undefined) await discard(kernel, record, bundle, settings, log);
 	unmountAll(kernel, `${bundle}/rootfs`);

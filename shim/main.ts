@@ -68,12 +68,12 @@ async function runStandby(
 	};
 	const onError = (error: Error) => log("error", error.message, { cause: reasonOf(error.cause) });
 	const server = await serve(listener, [standbyService(standby, settings.shardSize, () => void end())], { onError });
+	setInterval(() => standby.inheritAbandoned(), idleLookMs);
 	// Nobody asks the standby of another daemon to end: it does so when it has nothing to do and nobody is connected.
-	let idle = 0;
-	setInterval(() => {
-		idle = standby.idle && server.connections === 0 ? idle + 1 : 0;
-		if (idle > 1) void end();
-	}, idleLookMs);
+	whenIdle(
+		() => standby.idle && server.connections === 0,
+		() => void end(),
+	);
 	log("info", "standby runs");
 	reapOnSignal(standby.reaper, new MemoryReturn(kernel));
 }
@@ -93,9 +93,23 @@ async function runShard(
 	};
 	const shards = new Shard({ identity, places, settings, kernel, log, onEnd });
 	const onError = (error: Error) => log("error", error.message, { cause: reasonOf(error.cause) });
-	await serve(listener, [...taskServices(shards), shardService(shards)], { onError });
+	const server = await serve(listener, [...taskServices(shards), shardService(shards)], { onError });
+	// The daemon lets an empty shard go. Without one it goes by itself, and leaves to the standby what nobody has heard.
+	whenIdle(
+		() => shards.idle && server.connections === 0,
+		() => void shards.shutdown(),
+	);
 	log("info", "shard runs");
 	reapOnSignal(shards.reaper, new MemoryReturn(kernel));
+}
+
+/** Idle at two looks in a row. */
+function whenIdle(isIdle: () => boolean, act: () => void): void {
+	let looks = 0;
+	setInterval(() => {
+		looks = isIdle() ? looks + 1 : 0;
+		if (looks > 1) act();
+	}, idleLookMs);
 }
 
 function becomeReaper(kernel: Kernel): void {

@@ -1,11 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { DaemonError } from "../src/errors/daemon-error.ts";
+import type { ErrorCode } from "../src/errors/error-code.ts";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { spawn } from "../src/sys/spawn.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { RuntimeRecord } from "./container-record.ts";
 import type { Reaper } from "./reaper.ts";
+import { logPrefix } from "./runtime-under-way.ts";
 import { within } from "./time.ts";
 
 export interface RuntimeCall {
@@ -39,12 +41,13 @@ export class OciRuntime {
 
 	/**
 	 * Runs `args` (command, options, id). Rejects with what the runtime logged: NotFound for a container it does not know,
-	 * DeadlineExceeded when it was killed for taking too long, else Unknown.
+	 * FailedPrecondition for one whose state does not allow it, DeadlineExceeded when it was killed for taking too long, else
+	 * Unknown.
 	 */
 	async run(id: string, bundle: string, args: readonly string[], call: RuntimeCall = {}): Promise<void> {
 		const { kernel, reaper, nothing, environment, openFiles, timeoutMs: limit } = this.#context;
 		const { file, root, systemdCgroup } = this.record;
-		const log = join(bundle, `.runtime-${args[0]}-${nextNumber()}.log`);
+		const log = `${logPrefix(bundle)}${args[0]}-${nextNumber()}.log`;
 		const global = [
 			"--root",
 			root,
@@ -74,7 +77,7 @@ export class OciRuntime {
 			}
 			if (exit.status === 0) return;
 			const problem = lastProblem(log) ?? `exit status ${exit.status}`;
-			throw new DaemonError(/does not exist/.test(problem) ? "NotFound" : "Unknown", object, problem);
+			throw new DaemonError(codeOf(problem), object, problem);
 		} catch (reason) {
 			if (failedWith(reason, "ENOENT")) throw DaemonError.from(reason, object, "FailedPrecondition");
 			throw reason;
@@ -82,6 +85,14 @@ export class OciRuntime {
 			rmSync(log, { force: true });
 		}
 	}
+}
+
+/** In the words of crun and runc: no such container, or one in a state that does not allow it. */
+function codeOf(problem: string): ErrorCode {
+	if (/does not exist/.test(problem)) return "NotFound";
+	return /is not running|not paused|already paused|in a (stopped|paused) container/.test(problem)
+		? "FailedPrecondition"
+		: "Unknown";
 }
 
 let number = 0;

@@ -45,10 +45,17 @@ export function reportOf({ fact }: Entry, acknowledged: () => void): Report {
 			at: fact.at,
 			acknowledged,
 		};
-	const { containerId, execId, pid, status, at } = fact.exit;
+	const { containerId, execId, pid, status, at, unknown } = fact.exit;
 	const id = execId === "" ? containerId : execId;
 	return {
-		...report(fact.namespace, "TaskExit", { containerId, id, pid, exitStatus: status, exitedAt: toTimestamp(at) }),
+		...report(fact.namespace, "TaskExit", {
+			containerId,
+			id,
+			pid,
+			exitStatus: status,
+			exitedAt: toTimestamp(at),
+			unknown,
+		}),
 		at,
 		acknowledged,
 	};

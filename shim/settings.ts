@@ -46,6 +46,8 @@ export interface Places {
 	/** Where the standby keeps terminals (descriptors) for shards. */
 	readonly terminalSocket: string;
 	readonly runtimeRoot: string;
+	/** Directory of the journals. */
+	readonly journals: string;
 	journal(shard: string): string;
 	shardSocket(shard: string): string;
 }
@@ -67,6 +69,7 @@ export function placesOf(address: string, environment: Environment): Places {
 		standbySocket: join(sockets, `${prefix}-standby`),
 		terminalSocket: join(sockets, `${prefix}-terminals`),
 		runtimeRoot: join(state, "oci"),
+		journals: join(state, "journal"),
 		journal: (shard) => join(state, "journal", `${shard}.jsonl`),
 		shardSocket: (shard) => join(sockets, `${prefix}-${shard}`),
 	};

@@ -3,8 +3,10 @@ import { DaemonError } from "../src/errors/daemon-error.ts";
 import type { CreateTaskRequest } from "../src/gen/containerd/runtime/task/v2/shim.ts";
 import type { ChildExit } from "../src/sys/child-exit.ts";
 import type { Kernel } from "../src/sys/kernel.ts";
+import { listens } from "../src/sys/unix-socket.ts";
 import { adoptContainer } from "./adopt-container.ts";
 import type { Container, ContainerContext } from "./container.ts";
+import { readRecord, writeRecord } from "./container-record.ts";
 import { createContainer } from "./create-container.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { ExitJournal } from "./exit-journal.ts";
@@ -13,6 +15,7 @@ import { defaultRuntime } from "./oci-runtime.ts";
 import type { ContainerProcess } from "./process.ts";
 import { Publisher } from "./publisher.ts";
 import { Reaper } from "./reaper.ts";
+import { runtimesEnded } from "./runtime-under-way.ts";
 import type { Places, Settings } from "./settings.ts";
 import { type ShardIdentity, StandbyLink } from "./standby-link.ts";
 import { now } from "./time.ts";
@@ -40,12 +43,17 @@ export class Shard {
 	readonly #creating = new Set<string>();
 	/** Running processes by pid: children of ours, not adopted ones. */
 	readonly #processes = new Map<number, readonly [Container, ContainerProcess]>();
+	/** Exits that were told while their containers were being adopted. */
+	readonly #early = new Map<string, Exit>();
+	#adopting = 0;
 	readonly #journal: ExitJournal;
 	readonly #onEnd: () => void;
+	readonly #places: Places;
 
 	constructor({ identity, places, settings, kernel, log, onEnd }: ShardOptions) {
 		this.identity = identity;
 		this.#onEnd = onEnd;
+		this.#places = places;
 		mkdirSync(places.sockets, { recursive: true, mode: 0o711 });
 		this.#journal = new ExitJournal(places.journal(identity.shard));
 		this.publisher = new Publisher(settings.eventsAddress, log);
@@ -126,45 +134,99 @@ export class Shard {
 		for (const [pid, [owner]] of this.#processes) if (owner === container) this.#processes.delete(pid);
 	}
 
-	/** Takes over the containers of a dead shard. The record in each bundle says all; the standby knows what has ended. */
+	/**
+	 * Takes over the containers of a dead shard. The record in each bundle says all; the standby knows what has ended. One that
+	 * another living shard has taken meanwhile stays there: two would tell its exit.
+	 */
 	async adopt(bundles: readonly { readonly containerId: string; readonly bundle: string }[]) {
-		const wanted = bundles.filter(({ containerId }) => !this.#containers.has(containerId));
+		this.#adopting++;
+		try {
+			return await this.#adopt(bundles);
+		} finally {
+			if (--this.#adopting === 0) this.#early.clear();
+		}
+	}
+
+	async #adopt(bundles: readonly { readonly containerId: string; readonly bundle: string }[]) {
+		const elsewhere = new Map<string, string>();
+		const wanted = bundles.filter(({ containerId, bundle }) => {
+			if (this.#containers.has(containerId)) return false;
+			const holder = this.#claim(bundle);
+			if (holder !== undefined) elsewhere.set(containerId, holder);
+			return holder === undefined;
+		});
+		await runtimesEnded(
+			this.context.kernel,
+			wanted.map(({ bundle }) => bundle),
+		);
 		const exits = await this.standby.adopt(wanted.map(({ containerId }) => containerId));
 		const known = new Map(exits.map((exit) => [processKey(exit.containerId, exit.execId), exit]));
 		return await Promise.all(
 			bundles.map(async ({ containerId, bundle }) => {
+				const shardId = elsewhere.get(containerId) ?? this.identity.shard;
+				const where = { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}` };
+				if (elsewhere.has(containerId)) return { ...where, pid: 0, problem: "" };
 				try {
 					const there = this.#containers.get(containerId);
 					const container = there ?? (await this.#adoptOne(containerId, bundle, known));
-					return { containerId, pid: container.init.pid, problem: "" };
+					return { ...where, pid: container.init.pid, problem: "" };
 				} catch (reason) {
-					return { containerId, pid: 0, problem: DaemonError.from(reason, this.#task(containerId)).message };
+					return { ...where, pid: 0, problem: DaemonError.from(reason, this.#task(containerId)).message };
 				}
 			}),
 		);
 	}
 
+	/** Enters itself as the shard of the container, unless another one lives that has: then its name. */
+	#claim(bundle: string): string | undefined {
+		const { kernel } = this.context;
+		const { shard } = this.identity;
+		const record = readRecord(bundle);
+		if (record === undefined || record.shard === shard) return undefined;
+		if (listens(kernel, this.#places.shardSocket(record.shard))) return record.shard;
+		writeRecord(bundle, { ...record, shard });
+		return undefined;
+	}
+
 	async #adoptOne(id: string, bundle: string, known: ReadonlyMap<string, Exit>): Promise<Container> {
 		const exitSeen = (exit: Exit) => this.#exitSeen(exit);
 		try {
-			return await adoptContainer(id, bundle, this.context, known, exitSeen, (container) => {
+			const adopted = await adoptContainer(id, bundle, this.context, known, exitSeen, (container) => {
 				this.#containers.set(id, container);
 			});
+			for (const { execId } of adopted.processes) {
+				const early = this.#early.get(processKey(id, execId));
+				if (early !== undefined) this.#exitSeen(early);
+			}
+			return adopted;
 		} catch (reason) {
 			this.#containers.delete(id);
 			throw reason;
 		}
 	}
 
-	/** Exits of adopted processes, from whoever saw them first: the standby, or our own pidfds. */
+	/** Exits of adopted processes, from the standby. Throws NotFound for one that is nobody's here: it is not ours to report. */
 	exitsSeen(exits: readonly Exit[]): void {
-		for (const exit of exits) this.#exitSeen(exit);
+		for (const exit of exits)
+			if (this.#processOf(exit) !== undefined) this.#exitSeen(exit);
+			else if (this.#adopting > 0) this.#early.set(processKey(exit.containerId, exit.execId), exit);
+			else throw new DaemonError("NotFound", this.#task(exit.containerId), `has no process ${exit.pid}`);
+	}
+
+	#processOf({ containerId, execId, pid }: Exit): readonly [Container, ContainerProcess] | undefined {
+		const container = this.#containers.get(containerId);
+		const process = container?.processes.find((candidate) => candidate.execId === execId && candidate.pid === pid);
+		return container === undefined || process === undefined ? undefined : [container, process];
+	}
+
+	/** It has no containers. */
+	get idle(): boolean {
+		return this.#containers.size === 0 && this.#creating.size === 0;
 	}
 
 	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */
 	async shutdown(): Promise<void> {
-		const idle = () => this.#containers.size === 0 && this.#creating.size === 0;
-		if (!idle() || !(await this.standby.leave()) || !idle()) return;
+		if (!this.idle || !(await this.standby.leave()) || !this.idle) return;
 		const pending = await this.publisher.flush(flushBeforeEndMs);
 		this.standby.close();
 		await this.publisher.close();
@@ -193,8 +255,7 @@ export class Shard {
 	}
 
 	#exitSeen(exit: Exit): void {
-		const container = this.#containers.get(exit.containerId);
-		const process = container?.processes.find(({ execId, pid }) => execId === exit.execId && pid === exit.pid);
+		const [container, process] = this.#processOf(exit) ?? [];
 		if (container === undefined || process === undefined || process.exit !== undefined) return;
 		if (exit.unknown)
 			this.context.log("warning", "the exit status is unknown: everybody who knew it is dead", {

@@ -131,6 +131,7 @@ export class StandbyLink implements StandbyPort {
 				this.#standby = standby;
 				this.#connected.resolve();
 				wait = reconnectMs[0];
+				this.#keepTerminals();
 				await client.closed;
 				this.#log("warning", "the standby is gone");
 			} catch (reason) {
@@ -141,6 +142,12 @@ export class StandbyLink implements StandbyPort {
 			await pause(wait);
 			wait = Math.min(wait * 2, reconnectMs[1]);
 		}
+	}
+
+	/** A standby that was started anew has none. */
+	#keepTerminals(): void {
+		for (const [container, { execId, stdio }] of this.#holdings())
+			if (stdio?.master !== undefined) this.keepTerminal(container.id, execId, stdio.master);
 	}
 
 	#registration() {

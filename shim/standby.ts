@@ -1,11 +1,11 @@
-import { mkdirSync, openSync, rmSync } from "node:fs";
+import { mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import { type HoldRequest, type RegisterRequest, ShardDefinition } from "../src/gen/troupe/shim/v1/shim.ts";
 import type { ChildExit } from "../src/sys/child-exit.ts";
 import type { Kernel, Poll } from "../src/sys/kernel.ts";
 import { openPidfd } from "../src/sys/pidfd.ts";
 import { spawn } from "../src/sys/spawn.ts";
-import { listenUnix } from "../src/sys/unix-socket.ts";
+import { listens, listenUnix } from "../src/sys/unix-socket.ts";
 import { connect } from "../src/ttrpc/client.ts";
 import { type Exit, toWire } from "./exit.ts";
 import { type Entry, ExitJournal } from "./exit-journal.ts";
@@ -74,6 +74,7 @@ export class Standby {
 		this.publisher = new Publisher(settings.eventsAddress, log);
 		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log, true);
 		for (const entry of this.#journal.pending) this.#publish(entry); // of a standby that was killed
+		this.inheritAbandoned();
 	}
 
 	/** Orphans: their shard is dead and nobody has adopted them. */
@@ -87,9 +88,11 @@ export class Standby {
 		);
 	}
 
+	/** Those that it holds, and those that were given to it. */
 	containersOf(shard: string): readonly string[] {
 		const held = [...this.#witnesses.values()].filter((witness) => witness.shard === shard && witness.execId === "");
-		return held.map(({ containerId }) => containerId);
+		const assigned = this.shards.get(shard)?.assigned.keys() ?? [];
+		return [...new Set([...held.map(({ containerId }) => containerId), ...assigned])];
 	}
 
 	/** A shard of the group with room, or a new one. */
@@ -143,12 +146,25 @@ export class Standby {
 
 	/** Gives orphans to another shard. Answers with the exits that the standby has seen: it goes on reporting those. */
 	adopt(namespace: string, shard: string, containerIds: readonly string[]): readonly Exit[] {
+		this.inheritAbandoned();
 		const wanted = new Set(containerIds);
 		const adopted = [...this.#witnesses.values()].filter(
 			(witness) => witness.namespace === namespace && wanted.has(witness.containerId),
 		);
 		for (const witness of adopted) witness.shard = shard;
 		return adopted.flatMap(({ exit }) => exit ?? []);
+	}
+
+	/** Shards that died while there was no standby, or before they had told this one: they left journals, too. */
+	inheritAbandoned(): void {
+		const { places, kernel, log } = this.#options;
+		for (const name of readdirSync(places.journals)) {
+			const id = /^(.+)\.jsonl$/.exec(name)?.[1] ?? "standby";
+			if (id === "standby" || this.shards.has(id) || listens(kernel, places.shardSocket(id))) continue;
+			log("warning", "the journal of a shard that nobody knew is read", { shard: id });
+			rmSync(places.shardSocket(id), { force: true });
+			this.#inherit(id);
+		}
 	}
 
 	/** Nobody waits for this container any more. */
@@ -181,7 +197,7 @@ export class Standby {
 
 	#load(shard: ShardOfStandby): number {
 		this.#forgetStaleAssignments(shard);
-		return new Set([...shard.assigned.keys(), ...this.containersOf(shard.id)]).size;
+		return this.containersOf(shard.id).length;
 	}
 
 	#forgetStaleAssignments({ assigned }: ShardOfStandby): void {
@@ -227,36 +243,45 @@ export class Standby {
 
 	/** What it had not reported is ours to report; what it was parent of is our child now. */
 	#shardEnded(shard: ShardOfStandby): void {
-		const { kernel, places, log } = this.#options;
+		const { kernel, log } = this.#options;
 		shard.poll.close();
 		kernel.close(shard.pidfd);
 		this.shards.delete(shard.id);
 		rmSync(shard.address.replace(/^unix:\/\//, ""), { force: true });
-		try {
-			this.#inherit(places.journal(shard.id));
-		} catch (reason) {
-			log("error", "the journal of a dead shard cannot be read", { shard: shard.id, reason: reasonOf(reason) });
-		}
+		this.#inherit(shard.id);
 		const left = [...this.#witnesses.values()].filter((witness) => witness.shard === shard.id);
 		log(left.length > 0 ? "warning" : "info", "shard ended", { shard: shard.id, pid: shard.pid, left: left.length });
 		this.reaper.sweep();
 		for (const witness of left) if (witness.exit === undefined) witness.watch((exit) => this.#seen([[witness, exit]]));
 	}
 
-	#inherit(path: string): void {
-		const journal = new ExitJournal(path);
-		const entries = this.#journal.append(journal.pending.map(({ fact }) => fact));
-		for (const entry of entries) {
-			this.#publish(entry);
-			const { fact } = entry;
-			if (fact.kind !== "exit") continue;
-			const witness = this.witness(fact.namespace, fact.exit.containerId, fact.exit.execId);
-			if (witness?.pid === fact.exit.pid) {
-				witness.exit = fact.exit;
-				witness.releaseStdio();
+	#inherit(shard: string): void {
+		try {
+			const journal = new ExitJournal(this.#options.places.journal(shard));
+			const entries = this.#journal.append(journal.pending.map(({ fact }) => fact));
+			for (const entry of entries) {
+				this.#publish(entry);
+				if (entry.fact.kind === "exit") this.#noteExit(shard, entry.fact.namespace, entry.fact.exit);
 			}
+			journal.remove();
+		} catch (reason) {
+			this.#options.log("error", "the journal of a dead shard cannot be read", { shard, reason: reasonOf(reason) });
 		}
-		journal.remove();
+	}
+
+	/** For whoever adopts the container, also if this standby had never heard of it. */
+	#noteExit(shardId: string, namespace: string, exit: Exit): void {
+		const { containerId, execId, pid } = exit;
+		const key = terminalKey(namespace, containerId, execId);
+		let witness = this.#witnesses.get(key);
+		if (witness === undefined) {
+			const nothing = { startTime: 0n, bundle: "", stdin: "", stdout: "", stderr: "" };
+			witness = new Witness(this.#options.kernel, { shardId, namespace, containerId, execId, pid, ...nothing });
+			this.#witnesses.set(key, witness);
+		}
+		if (witness.pid !== pid) return; // of an older container of this name
+		witness.exit = exit;
+		witness.releaseStdio();
 	}
 
 	/** Children of ours have ended that were a shard's. */

@@ -122,7 +122,8 @@ const exitFields = (exit: Exit | undefined) => ({
 
 function stateOf({ id, bundle }: Container, process: ContainerProcess, execId: string): StateResponse {
 	const { pid, status, paths, exit } = process;
-	return { id, bundle, pid, status: toWireStatus(status), ...paths, ...exitFields(exit), execId };
+	const unknown = exit?.unknown ?? false;
+	return { id, bundle, pid, status: toWireStatus(status), ...paths, ...exitFields(exit), execId, unknown };
 }
 
 function pidsOf(container: Container): { pid: number; info: Any | undefined }[] {

@@ -243,6 +243,22 @@ test("a second dynamic child with the same id is refused with AlreadyExists", as
 	assert.deepEqual(lives.log, ["start a"]);
 });
 
+test("a child that was started from its record is a dynamic one, and forgotten like it", async () => {
+	const store = memoryStore();
+	const logic = probe([], true);
+	const spec = { ...restoredChild({ id: "a", logic, restart: "transient" }), start: { input: { n: 1 } } };
+	const before = await startSystem({ store, root: { strategy: "one_for_one" } });
+	await before.root.start(spec);
+	await before.stop();
+	const children = [restoredChild({ id: "a", logic, restart: "transient" })];
+	const { root } = await startSystem({ store, root: { strategy: "one_for_one", children } });
+	await root.find<ProbeRef>("a")?.ask({ type: "finish" }, { deadlineMs: 1_000 });
+	await quiet();
+	assert.deepEqual(root.ids(), []);
+	await root.start(spec);
+	assert.deepEqual(root.ids(), ["a"]);
+});
+
 test("children that are a function are computed anew at each start of the supervisor", async () => {
 	const store = memoryStore();
 	const logic = probe([], true);

@@ -157,8 +157,11 @@ export class Supervisor implements Node, SupervisorRef {
 			if (known !== undefined && "supervisor" in spec === known.node instanceof Supervisor) {
 				if ("supervisor" in spec) (known.node as Supervisor).specify(spec.supervisor);
 				else (known.node as Actor).specify(spec);
-				this.#children.set(spec.id, { ...this.#newChild(spec, false, known.node), restarts: known.restarts });
-			} else this.#children.set(spec.id, this.#newChild(spec, false));
+				this.#children.set(spec.id, {
+					...this.#newChild(spec, wasDynamic(spec), known.node),
+					restarts: known.restarts,
+				});
+			} else this.#children.set(spec.id, this.#newChild(spec, wasDynamic(spec)));
 		}
 	}
 
@@ -446,3 +449,6 @@ export class Supervisor implements Node, SupervisorRef {
 
 const newIntensity = ({ intensity = 1, periodMs = 5_000 }: SupervisorSpec): Intensity =>
 	new Intensity(intensity, periodMs);
+
+/** A child that is started from its record was a dynamic one of an earlier process. */
+const wasDynamic = (spec: ChildSpec): boolean => "start" in spec && spec.start === "from record";

@@ -7,7 +7,7 @@ import { failureOf, isNotFound, noStateOf, stateFactOf } from "../task/shim-answ
 import { untilReachable } from "../task/task.actor.ts";
 import { publishTaskEvent, timestampOf } from "../task/task-events.ts";
 import type { AnyValue, ProcessIdentity, TaskIdentity } from "../task-manager/tasks.ts";
-import type { Witness } from "../task-manager/witness.ts";
+import type { Watch, Witness } from "../task-manager/witness.ts";
 
 export interface ProcessWorld {
 	/** The shim that holds the container now. NotFound without a task, Unavailable while no shim holds it. */
@@ -37,7 +37,7 @@ const SIGKILL = 9;
 /** The actor of machines/process.machine.ts: shim calls and events of one exec. */
 export function processActor(world: ProcessWorld) {
 	/** By path: ends the watch of the pidfd. */
-	const watches = new Map<string, () => void>();
+	const watches = new Map<string, Watch>();
 	const options = ({ context: { namespace }, signal }: ProcessScope, limit: keyof typeof processLimits) => ({
 		timeoutMs: within(limit),
 		namespace,
@@ -63,8 +63,8 @@ export function processActor(world: ProcessWorld) {
 			publishStarted(transaction, { pid }, { context: { namespace, id, execId } }) {
 				publishTaskEvent(transaction, namespace, "/tasks/exec-started", { containerId: id, execId, pid });
 			},
-			publishExit(transaction, { pid, exitStatus, exitedAt }, { context: { namespace, id, execId } }) {
-				const exit = { containerId: id, id: execId, pid, exitStatus, exitedAt: timestampOf(exitedAt) };
+			publishExit(transaction, { pid, exitStatus, exitedAt, unknown = false }, { context: { namespace, id, execId } }) {
+				const exit = { containerId: id, id: execId, pid, exitStatus, exitedAt: timestampOf(exitedAt), unknown };
 				publishTaskEvent(transaction, namespace, "/tasks/exit", exit);
 			},
 		},
@@ -135,12 +135,15 @@ export function processActor(world: ProcessWorld) {
 			},
 			watchProcess({ pid }, scope) {
 				letGo(scope);
-				const stop = world.witness.watch(pid, (exit) => {
+				const watch = world.witness.watch(pid, (exit) => {
 					watches.delete(scope.path);
 					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
 				});
-				watches.set(scope.path, stop);
-				scope.signal.addEventListener("abort", stop, { once: true });
+				watches.set(scope.path, watch);
+				scope.signal.addEventListener("abort", () => watch.stop(), { once: true });
+			},
+			hurryWitness(_, { path }) {
+				watches.get(path)?.hurry();
 			},
 		},
 		refuse: ({ type }, snapshot): RequestRefusal | undefined => {
@@ -154,7 +157,7 @@ export function processActor(world: ProcessWorld) {
 	});
 
 	function letGo({ path }: Pick<ProcessScope, "path">): void {
-		watches.get(path)?.();
+		watches.get(path)?.stop();
 		watches.delete(path);
 	}
 }

@@ -1,4 +1,6 @@
+import { access } from "node:fs/promises";
 import { join } from "node:path";
+import { recordPath } from "../../shim/container-record.ts";
 import { placesOf } from "../../shim/settings.ts";
 import type { Kernel } from "../../src/sys/kernel.ts";
 import { connect } from "../../src/ttrpc/client.ts";
@@ -88,7 +90,17 @@ export function startHostShims(options: HostShimsOptions): Promise<Shims> {
 			const binary = await findShimBinary(runtime, daemonBinary);
 			return deleteShim({ binary, namespace, id, bundle, signal }, surroundings);
 		},
+		async clearOwn({ namespace, shim: id, bundle }, signal) {
+			if (await exists(recordPath(bundle)))
+				await deleteShim({ binary: shimBinary, namespace, id, bundle, signal }, surroundings);
+		},
 		now: () => system.clock.now(),
 		warn: log.warn,
 	});
 }
+
+const exists = (path: string): Promise<boolean> =>
+	access(path).then(
+		() => true,
+		() => false,
+	);

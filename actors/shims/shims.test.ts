@@ -120,6 +120,9 @@ async function open(): Promise<void> {
 			host.serve(`unix:///${shim}`);
 			return { version: 2, address: `unix:///${shim}` };
 		},
+		async clearOwn({ shim }) {
+			host.calls.push(`clear ${shim}`);
+		},
 		async deleteBinary({ shim }) {
 			host.calls.push(`delete ${shim}`);
 			return { exitStatus: 137, exitedAt: 5n };
@@ -207,6 +210,7 @@ test("a restarted daemon connects the shims it knew; one that died meanwhile is 
 test("a shim in which nothing lives any more is asked to end", async () => {
 	await assign("a", "own");
 	host.residents.clear();
+	shims.arrived({ namespace: "default", id: "a" }, "s1");
 	shims.release("default", "s1");
 	await until(() => links().length === 0);
 	assert.ok(host.calls.includes("shutdown unix:///s1"));

@@ -13,9 +13,14 @@ import type { Shard, Standby } from "./standby.ts";
 
 /** Who lives in the shims, as the task-manager knows it. */
 export interface Residents {
-	of(namespace: string, shim: string): readonly { readonly id: string; readonly bundle: string }[];
+	of(namespace: string, shim: string): readonly Resident[];
 	/** Tells a container's task and its execs. Resolves when it is durable. */
 	tell(task: TaskIdentity, fact: ShimFact): Promise<void>;
+}
+
+export interface Resident {
+	readonly id: string;
+	readonly bundle: string;
 }
 
 /** A container that needs a shim. */
@@ -57,6 +62,11 @@ export interface ShimsOptions {
 		link: Pick<ShimLinkContext, "namespace" | "shim" | "runtime" | "bundle">,
 		signal: AbortSignal,
 	) => Promise<BuriedTask>;
+	/** Has our own binary remove what a dead shard has left of a container, if it has left anything. */
+	readonly clearOwn: (
+		link: Pick<ShimLinkContext, "namespace" | "shim" | "bundle">,
+		signal: AbortSignal,
+	) => Promise<void>;
 	/** Milliseconds since 1970. */
 	readonly now: () => number;
 	readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
@@ -75,6 +85,8 @@ export class Shims {
 	/** What each link was started with. */
 	readonly #links = new Map<string, ShimLinkInput>();
 	readonly #logs = new Map<string, { close(): void }>();
+	/** By link: containers that are being created there, whose records do not name it yet. */
+	readonly #expected = new Map<string, Map<string, Resident>>();
 	/** Ends the wait of a shim that nothing lives in. */
 	readonly #idle = new Map<string, () => void>();
 
@@ -117,6 +129,7 @@ export class Shims {
 			const input = this.isOwn(seeker.runtime) ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
 			try {
 				await this.#connect(input, seeker.signal);
+				this.#expect(input, seeker);
 				return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
 			} catch (reason) {
 				// The shard died after the standby had named it: it names another now.
@@ -124,6 +137,27 @@ export class Shims {
 				if (!died || attempt === tries || seeker.signal.aborted) throw reason;
 			}
 		}
+	}
+
+	/** The container's record names the shim, or nothing is left of it. */
+	arrived({ namespace, id }: TaskIdentity, shim: string): void {
+		const link = idOf({ namespace, shim });
+		const expected = this.#expected.get(link);
+		expected?.delete(id);
+		if (expected?.size === 0) this.#expected.delete(link);
+	}
+
+	/** From here on the end of the shim is the container's business too. */
+	#expect(link: { readonly namespace: string; readonly shim: string }, { id, bundle }: Resident): void {
+		const expected = this.#expected.get(idOf(link)) ?? new Map<string, Resident>();
+		this.#expected.set(idOf(link), expected.set(id, { id, bundle }));
+	}
+
+	/** Who lives in a shim, and who is about to. */
+	#residentsOf(namespace: string, shim: string): readonly Resident[] {
+		const there = this.#options.residents.of(namespace, shim);
+		const expected = [...(this.#expected.get(idOf({ namespace, shim }))?.values() ?? [])];
+		return [...there, ...expected.filter(({ id }) => !there.some((resident) => resident.id === id))];
 	}
 
 	isOwn(runtime: string): boolean {
@@ -166,21 +200,49 @@ export class Shims {
 	async locate({ namespace, id }: TaskIdentity): Promise<string | undefined> {
 		if (this.#supervisor.find(idOf({ namespace, shim: id })) !== undefined) return id;
 		const shard = await this.#options.standby.shardOf(namespace, id);
-		if (shard === undefined) return undefined;
+		if (shard === undefined) return this.#askAllShards(namespace, id);
 		await this.#connect(this.#shardInput(namespace, "", shard), AbortSignal.timeout(shimLinkLimits.connect));
 		return shard.shim;
+	}
+
+	/** A standby that was started anew does not know what is being created. */
+	async #askAllShards(namespace: string, id: string): Promise<string | undefined> {
+		const shards = [...this.#links.values()].filter((link) => link.kind === "shard" && link.namespace === namespace);
+		const answers = shards.map(async ({ shim }) => {
+			const timeoutMs = shimLinkLimits.connect;
+			const { shard } = await this.reach(namespace, shim, timeoutMs, AbortSignal.timeout(timeoutMs));
+			return { shim, containers: (await shard.info({}, { timeoutMs })).containers };
+		});
+		for (const answer of await Promise.allSettled(answers)) // one that is dead holds nothing
+			if (answer.status === "fulfilled" && answer.value.containers.includes(id)) return answer.value.shim;
+		return undefined;
+	}
+
+	/**
+	 * Removes what no shim that lives can remove of a container: by the delete contract, which needs none. `runtime` is known
+	 * for a container whose foreign shim could not be asked.
+	 */
+	async clear(
+		{ namespace, id, bundle }: TaskIdentity & { readonly bundle: string },
+		runtime: string | undefined,
+		signal: AbortSignal,
+	): Promise<void> {
+		const link = { namespace, shim: id, bundle };
+		const { clearOwn, deleteBinary } = this.#options;
+		if (runtime === undefined || this.isOwn(runtime)) await clearOwn(link, signal);
+		else await deleteBinary({ ...link, runtime }, signal);
 	}
 
 	/** A container has left: a shim of its own ends, a shard without containers does so after a while. */
 	release(namespace: string, shim: string): void {
 		const id = idOf({ namespace, shim });
-		const { system, idleMs, residents, warn } = this.#options;
+		const { system, idleMs, warn } = this.#options;
 		const link = this.#links.get(id);
-		if (link === undefined || residents.of(namespace, shim).length > 0) return;
+		if (link === undefined || this.#residentsOf(namespace, shim).length > 0) return;
 		this.#idle.get(id)?.();
 		const retire = (): void => {
 			this.#idle.delete(id);
-			if (residents.of(namespace, shim).length > 0) return;
+			if (this.#residentsOf(namespace, shim).length > 0) return;
 			this.#supervisor
 				.find(id)
 				?.ask({ type: "retire" }, { deadlineMs: shimLinkLimits.retire * 2 })
@@ -306,7 +368,7 @@ export class Shims {
 
 	#tell({ namespace, shim }: ShimLinkContext, fact: ShimFact): void {
 		const { residents, warn } = this.#options;
-		for (const { id } of residents.of(namespace, shim))
+		for (const { id } of this.#residentsOf(namespace, shim))
 			residents
 				.tell({ namespace, id }, fact)
 				.catch((reason: unknown) => warn({ namespace, id, reason: String(reason) }, `${fact.type} was not taken`));
@@ -314,17 +376,13 @@ export class Shims {
 
 	/** An heir for the containers of a dead shard; a grave for those of a foreign shim. */
 	async #settle(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
-		const left = this.#options.residents.of(link.namespace, link.shim);
+		const left = this.#residentsOf(link.namespace, link.shim);
 		if (left.length > 0)
 			await (link.kind === "shard" ? this.#inherit(link, left, signal) : this.#bury(link, left, signal));
 		this.#links.delete(idOf(link));
 	}
 
-	async #inherit(
-		link: ShimLinkContext,
-		left: readonly { readonly id: string; readonly bundle: string }[],
-		signal: AbortSignal,
-	): Promise<void> {
+	async #inherit(link: ShimLinkContext, left: readonly Resident[], signal: AbortSignal): Promise<void> {
 		const { namespace, group } = link;
 		const { standby, shardSize, residents, warn } = this.#options;
 		// Without a container's name: these are adopted, not on their way to be created there.
@@ -334,19 +392,26 @@ export class Shims {
 		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
 		const { shard } = this.connection(namespace, heir.shim);
 		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
-		for (const { containerId, problem } of answers.containers)
+		const homes = new Map<string, string>();
+		for (const { containerId, problem, shardId, address } of answers.containers) {
 			if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
+			if (shardId === heir.shim) continue;
+			// An heir of an earlier attempt has it, which was broken off before anybody was told.
+			if (shardId === link.shim)
+				throw new DaemonError("Unavailable", identityOf(link), "lives, but does not answer: its containers stay");
+			await this.#connect(this.#shardInput(namespace, group, { shim: shardId, address, pid: 0 }), signal);
+			homes.set(containerId, shardId);
+		}
 		// Those that could not be adopted too: the heir says that it does not know them.
 		await Promise.all(
-			left.map(({ id }) => residents.tell({ namespace, id }, { type: "shim.adopted", shim: heir.shim })),
+			left.map(({ id }) =>
+				residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim }),
+			),
 		);
+		this.release(namespace, heir.shim);
 	}
 
-	async #bury(
-		link: ShimLinkContext,
-		left: readonly { readonly id: string; readonly bundle: string }[],
-		signal: AbortSignal,
-	): Promise<void> {
+	async #bury(link: ShimLinkContext, left: readonly Resident[], signal: AbortSignal): Promise<void> {
 		const { deleteBinary, residents, warn, now } = this.#options;
 		for (const { id, bundle } of left) {
 			const buried = await deleteBinary({ ...link, shim: id, bundle }, signal).catch((reason: unknown) => {

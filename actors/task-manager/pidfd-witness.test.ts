@@ -51,9 +51,28 @@ test("a process that was gone before the watch has an unknown exit", async () =>
 
 test("a process that was let go is not told", { timeout: 10_000 }, async () => {
 	const { pid, end, ended } = await processOf();
-	const letGo = pidfdWitness(nativeKernel, hastyClock).watch(pid, () => assert.fail("told"));
-	letGo();
+	const watch = pidfdWitness(nativeKernel, hastyClock).watch(pid, () => assert.fail("told"));
+	watch.stop();
 	end();
 	await ended;
 	await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("in a hurry the exit is told without the time that shims have", { timeout: 10_000 }, async () => {
+	const { pid, end } = await processOf();
+	const waits: number[] = [];
+	const clock: Clock = {
+		...hastyClock,
+		after(ms, callback) {
+			waits.push(ms);
+			return hastyClock.after(ms, callback);
+		},
+	};
+	const seen = Promise.withResolvers<WitnessedExit>();
+	pidfdWitness(nativeKernel, clock).watch(pid, seen.resolve).hurry();
+	end();
+	const alive = setInterval(() => {}, 1_000);
+	await seen.promise;
+	clearInterval(alive);
+	assert.deepEqual(waits, [0]);
 });

@@ -11,18 +11,27 @@ export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "clos
 	return {
 		watch(pid, seen) {
 			let cancel = (): void => {};
+			let tellNow = (): void => {
+				grace = 0;
+			};
+			let grace: number = graceMs;
 			const tell = (status: number | undefined): void => {
 				const exit: WitnessedExit = {
 					known: status !== undefined,
 					exitStatus: status ?? 255,
 					exitedAt: BigInt(clock.now()) * 1_000_000n,
 				};
-				cancel = clock.after(graceMs, () => seen(exit));
+				cancel = clock.after(grace, () => seen(exit));
+				tellNow = () => {
+					cancel();
+					cancel = clock.after(0, () => seen(exit));
+					tellNow = () => {};
+				};
 			};
 			const pidfd = openPidfd(kernel, pid);
 			if (pidfd === undefined) {
 				tell(undefined); // gone and reaped before we could look
-				return () => cancel();
+				return { stop: () => cancel(), hurry: () => tellNow() };
 			}
 			let poll: Poll | undefined;
 			const letGo = (): void => {
@@ -38,9 +47,12 @@ export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "clos
 				tell(status);
 			});
 			poll.unref();
-			return () => {
-				letGo();
-				cancel();
+			return {
+				stop() {
+					letGo();
+					cancel();
+				},
+				hurry: () => tellNow(),
 			};
 		},
 	};

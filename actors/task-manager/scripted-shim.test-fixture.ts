@@ -16,8 +16,8 @@ import type { TaskShims } from "../task/task.actor.ts";
 import { timestampOf } from "../task/task-events.ts";
 import { startTaskManager, type TaskManager } from "./task-manager.ts";
 import { TaskRegistry } from "./task-registry.ts";
-import type { TaskCreation } from "./tasks.ts";
-import type { Witness, WitnessedExit } from "./witness.ts";
+import type { TaskCreation, TaskIdentity } from "./tasks.ts";
+import type { Watch, Witness, WitnessedExit } from "./witness.ts";
 
 type Method = keyof TaskClient;
 
@@ -50,6 +50,12 @@ export class ScriptedShim implements TaskShims {
 		this.next(method, () => {
 			throw new DaemonError(code, { kind: "shim", id: this.name }, problem);
 		});
+	}
+
+	arrived(): void {}
+
+	async clear({ id }: TaskIdentity): Promise<void> {
+		this.calls.push(`clear ${id}`);
 	}
 
 	/** The process ends and the shim reports it, as often as asked. Resolves with the acknowledgements. */
@@ -151,7 +157,7 @@ export class ScriptedShim implements TaskShims {
 				return { pid: 0, exitStatus: 0, exitedAt: undefined };
 			case "state": {
 				const { pid, status, exitStatus, exitedAt } = this.process(id, execId);
-				const none = { id, execId, bundle: "", stdin: "", stdout: "", stderr: "", terminal: false };
+				const none = { id, execId, bundle: "", stdin: "", stdout: "", stderr: "", terminal: false, unknown: false };
 				return { ...none, pid, status, exitStatus, exitedAt: timestampOf(exitedAt) } satisfies StateResponse;
 			}
 			case "wait":
@@ -166,9 +172,11 @@ export class ScriptedShim implements TaskShims {
 /** A witness that sees what the test shows it. */
 export class ScriptedWitness implements Witness {
 	readonly watched = new Map<number, (exit: WitnessedExit) => void>();
-	watch(pid: number, seen: (exit: WitnessedExit) => void): () => void {
+	/** Pids whose exits were wanted at once. */
+	readonly hurried: number[] = [];
+	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch {
 		this.watched.set(pid, seen);
-		return () => this.watched.delete(pid);
+		return { stop: () => void this.watched.delete(pid), hurry: () => void this.hurried.push(pid) };
 	}
 }
 

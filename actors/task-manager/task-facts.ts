@@ -29,9 +29,9 @@ export async function takeFact(envelope: Envelope, receivers: FactReceivers): Pr
 	if (!isTaskTopic(topic)) return false;
 	const value = event?.value ?? new Uint8Array();
 	if (topic === "/tasks/exit") {
-		const { containerId, id, pid, exitStatus, exitedAt } = decode(TaskExit, value, topic);
+		const { containerId, id, pid, exitStatus, exitedAt, unknown } = decode(TaskExit, value, topic);
 		const at = exitedAt ?? timestamp ?? { seconds: 0n, nanos: 0 };
-		const exit = { type: "process.exited" as const, pid, exitStatus, exitedAt: nanosecondsOf(at) };
+		const exit = { type: "process.exited" as const, pid, exitStatus, exitedAt: nanosecondsOf(at), unknown };
 		const container = { namespace, id: containerId };
 		const process = receivers.process({ ...container, execId: id });
 		const init = id === containerId ? receivers.task(container) : undefined;

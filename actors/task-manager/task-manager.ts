@@ -6,7 +6,7 @@ import { type ChildSpec, restoredChild, supervisorChild } from "../kernel/child-
 import type { System } from "../kernel/system.ts";
 import { processActor, processIdentity } from "../process/process.actor.ts";
 import type { Bundles } from "../task/bundle.ts";
-import { discardInShim, type TaskShims, taskActor } from "../task/task.actor.ts";
+import { discardEverywhere, type TaskShims, taskActor } from "../task/task.actor.ts";
 import { ActorTasks } from "./actor-tasks.ts";
 import { contentOf } from "./process-state.ts";
 import { takeFact } from "./task-facts.ts";
@@ -139,9 +139,7 @@ async function sweep({ registry, bundles, shims, warn }: TaskManagerOptions, sig
 		if (signal.aborted) return;
 		if (registry.findTask(task) !== undefined) continue;
 		try {
-			const shim = await shims.locate(task);
-			if (shim !== undefined) await discardInShim(shims, task, shim, signal);
-			await bundles.remove(task);
+			await discardEverywhere({ shims, bundles }, task, await shims.locate(task), undefined, signal);
 			warn({ ...task }, "removed a bundle that no task owns");
 		} catch (reason) {
 			warn({ ...task, reason: String(reason) }, "a bundle that no task owns could not be removed");

@@ -10,8 +10,14 @@ export interface WitnessedExit {
 /** Holds a pidfd of each task's processes: whoever holds one from before an exit can tell it (docs/architecture.md). */
 export interface Witness {
 	/**
-	 * Calls `seen` once, some time after the process has ended: by then a shim that lives has reported the same. The returned
-	 * function lets go of the process.
+	 * Calls `seen` once, some time after the process has ended: by then a shim that lives has reported the same.
 	 */
-	watch(pid: number, seen: (exit: WitnessedExit) => void): () => void;
+	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch;
+}
+
+export interface Watch {
+	/** Lets go of the process. */
+	stop(): void;
+	/** No shim can report it any more: what is known is told at once. */
+	hurry(): void;
 }

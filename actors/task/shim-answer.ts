@@ -29,7 +29,7 @@ export function stateFactOf(state: StateResponse, knownPid: number, nowMs: numbe
 			return { type: "state.paused", pid };
 		case Status.STOPPED: {
 			const exitedAt = state.exitedAt === undefined ? now(nowMs) : nanosecondsOf(state.exitedAt);
-			return { type: "state.stopped", pid, exitStatus: state.exitStatus, exitedAt };
+			return { type: "state.stopped", pid, exitStatus: state.exitStatus, exitedAt, unknown: state.unknown };
 		}
 		default:
 			return { type: "state.silent", problem: "the shim says that it does not know" };

@@ -2,12 +2,13 @@ import { taskMachine } from "../../machines/task.machine.ts";
 import type { PassedRequest } from "../../machines/task-messages.ts";
 import { taskLimits } from "../../machines/task-messages.ts";
 import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
+import type { ErrorCode } from "../../src/errors/error-code.ts";
 import type { RequestRefusal, ScopeOf } from "../kernel/actor-definition.ts";
 import { defineActor } from "../kernel/actor-logic.ts";
 import type { ShimConnection } from "../shims/shim-connection.ts";
 import type { ShimSeeker } from "../shims/shims.ts";
 import type { TaskCreation, TaskIdentity } from "../task-manager/tasks.ts";
-import type { Witness } from "../task-manager/witness.ts";
+import type { Watch, Witness } from "../task-manager/witness.ts";
 import type { Bundles } from "./bundle.ts";
 import { failureOf, isNotFound, noStateOf, stateFactOf } from "./shim-answer.ts";
 import { publishTaskEvent, timestampOf } from "./task-events.ts";
@@ -18,6 +19,13 @@ export interface TaskShims {
 	connection(namespace: string, shim: string): ShimConnection;
 	reach(namespace: string, shim: string, timeoutMs: number, signal: AbortSignal): Promise<ShimConnection>;
 	locate(task: TaskIdentity): Promise<string | undefined>;
+	clear(
+		task: TaskIdentity & { readonly bundle: string },
+		runtime: string | undefined,
+		signal: AbortSignal,
+	): Promise<void>;
+	/** The task's record names its shim, or nothing is left of the task. */
+	arrived(task: TaskIdentity, shim: string): void;
 	release(namespace: string, shim: string): void;
 }
 
@@ -36,7 +44,7 @@ type TaskScope = ScopeOf<typeof taskMachine>;
 
 interface CreationUnderWay {
 	readonly cancel: AbortController;
-	/** The shim that was asked to create. */
+	/** The shim that was found for it. */
 	shim: string | undefined;
 	/** Never rejects. */
 	settled: Promise<void>;
@@ -54,7 +62,7 @@ export function taskActor(world: TaskWorld) {
 	const { shims, bundles, witness } = world;
 	/** By path: the creation under way, and what ends the watch of the init's pidfd. */
 	const creations = new Map<string, CreationUnderWay>();
-	const watches = new Map<string, () => void>();
+	const watches = new Map<string, Watch>();
 
 	const connectionOf = ({ context: { namespace, shim } }: TaskScope): ShimConnection =>
 		shims.connection(namespace, shim);
@@ -64,7 +72,7 @@ export function taskActor(world: TaskWorld) {
 		signal,
 	});
 	const letGo = ({ path }: Pick<TaskScope, "path">): void => {
-		watches.get(path)?.();
+		watches.get(path)?.stop();
 		watches.delete(path);
 	};
 	/** One call without a value, answered by `done`, or by the failure. */
@@ -99,8 +107,8 @@ export function taskActor(world: TaskWorld) {
 			publishStart(transaction, { pid }, { context: { namespace, id } }) {
 				publishTaskEvent(transaction, namespace, "/tasks/start", { containerId: id, pid });
 			},
-			publishExit(transaction, { pid, exitStatus, exitedAt }, { context: { namespace, id } }) {
-				const exit = { containerId: id, id, pid, exitStatus, exitedAt: timestampOf(exitedAt) };
+			publishExit(transaction, { pid, exitStatus, exitedAt, unknown = false }, { context: { namespace, id } }) {
+				const exit = { containerId: id, id, pid, exitStatus, exitedAt: timestampOf(exitedAt), unknown };
 				publishTaskEvent(transaction, namespace, "/tasks/exit", exit);
 			},
 			publishDelete(transaction, { pid, exitStatus, exitedAt }, { context: { namespace, id } }) {
@@ -132,7 +140,7 @@ export function taskActor(world: TaskWorld) {
 			},
 			discardTask(_, scope) {
 				const { namespace, id } = scope.context;
-				discard({ namespace, id }, scope.path).then(
+				discard(scope).then(
 					() => scope.send({ type: "task.discarded" }),
 					(reason: unknown) => {
 						// The sweep of the next start tries again; the caller has its refusal.
@@ -193,12 +201,16 @@ export function taskActor(world: TaskWorld) {
 			watchInit({ pid }, scope) {
 				letGo(scope);
 				creations.delete(scope.path);
-				const stop = witness.watch(pid, (exit) => {
+				shims.arrived(scope.context, scope.context.shim);
+				const watch = witness.watch(pid, (exit) => {
 					watches.delete(scope.path);
 					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
 				});
-				watches.set(scope.path, stop);
-				scope.signal.addEventListener("abort", stop, { once: true });
+				watches.set(scope.path, watch);
+				scope.signal.addEventListener("abort", () => watch.stop(), { once: true });
+			},
+			hurryWitness(_, { path }) {
+				watches.get(path)?.hurry();
 			},
 			endProcesses(_, { context }) {
 				world.endProcesses(context, context.exit?.exitedAt ?? 0n);
@@ -225,12 +237,12 @@ export function taskActor(world: TaskWorld) {
 		const bundleReady = bundles.write({ namespace, id }, creation.spec);
 		bundleReady.catch(() => undefined); // awaited below, and by whoever needs the bundle
 		const seeker = { namespace, id, bundle, bundleReady, sandboxId, signal };
-		const [{ shim, connection }] = await Promise.all([
-			shims.assign({ ...seeker, runtime: runtime.name, options: runtime.options }),
-			bundleReady,
-		]);
+		const assigned = shims.assign({ ...seeker, runtime: runtime.name, options: runtime.options }).then((found) => {
+			underWay.shim = found.shim;
+			return found;
+		});
+		const [{ shim, connection }] = await Promise.all([assigned, bundleReady]);
 		if (signal.aborted) throw new DaemonError("Canceled", scope.identity, "its creation was cancelled");
-		underWay.shim = shim;
 		// Not cancelled from here on: ttrpc cannot, the shim would go on, and what it makes must be known to be removed.
 		const { pid } = await connection.task.create(
 			{
@@ -250,15 +262,17 @@ export function taskActor(world: TaskWorld) {
 	}
 
 	/** May outlast its actor, if the shim does: then only if no new creation has taken the name meanwhile. */
-	async function discard(task: TaskIdentity, path: string): Promise<void> {
+	async function discard({ context, path }: TaskScope): Promise<void> {
+		const { namespace, id, runtime } = context;
+		const task = { namespace, id };
 		const underWay = creations.get(path);
 		underWay?.cancel.abort();
 		await underWay?.settled;
 		if (creations.get(path) !== underWay) return;
 		const signal = AbortSignal.timeout(taskLimits.discard);
 		const shim = underWay?.shim ?? (await shims.locate(task));
-		if (shim !== undefined) await discardInShim(shims, task, shim, signal).catch(ignoreNotFound);
-		await bundles.remove(task);
+		await discardEverywhere(world, task, shim, runtime, signal);
+		if (shim !== undefined) shims.arrived(task, shim);
 		if (creations.get(path) === underWay) creations.delete(path);
 		if (shim !== undefined) shims.release(task.namespace, shim);
 	}
@@ -266,9 +280,15 @@ export function taskActor(world: TaskWorld) {
 	async function remove(scope: TaskScope): Promise<void> {
 		const { namespace, id } = scope.context;
 		letGo(scope);
-		await untilReachable(scope, within("delete"), () =>
-			connectionOf(scope).task.delete({ id }, options(scope, "delete")),
-		).catch(ignoreNotFound);
+		try {
+			await untilReachable(scope, within("delete"), () =>
+				connectionOf(scope).task.delete({ id }, options(scope, "delete")),
+			);
+		} catch (reason) {
+			if (!isNotFound(reason)) throw reason;
+			// No shim knows it: deleted by an attempt that was not answered, or by nobody.
+			await shims.clear({ namespace, id, bundle: bundles.path({ namespace, id }) }, undefined, scope.signal);
+		}
 		await bundles.remove({ namespace, id });
 	}
 
@@ -294,8 +314,29 @@ export function taskActor(world: TaskWorld) {
 	}
 }
 
-/** Kills and deletes a container that has no actor to do it in order. What is not there is done. */
-export async function discardInShim(
+/** Removes all of a container that has no actor to do it in order, whether its shim lives or not. */
+export async function discardEverywhere(
+	{ shims, bundles }: Pick<TaskWorld, "shims" | "bundles">,
+	task: TaskIdentity,
+	shim: string | undefined,
+	runtime: string | undefined,
+	signal: AbortSignal,
+): Promise<void> {
+	const bundle = bundles.path(task);
+	let reached = false;
+	if (shim !== undefined)
+		try {
+			await discardInShim(shims, task, shim, signal);
+			reached = true;
+		} catch (reason) {
+			if (failureOf(reason, { kind: "task", ...task }).type !== "shim.silent" && !isNotFound(reason)) throw reason;
+		}
+	await shims.clear({ ...task, bundle }, reached || shim === undefined ? undefined : runtime, signal);
+	await bundles.remove(task);
+}
+
+/** Kills and deletes. What is not there is done. */
+async function discardInShim(
 	shims: Pick<TaskShims, "reach">,
 	{ namespace, id }: TaskIdentity,
 	shim: string,
@@ -303,14 +344,26 @@ export async function discardInShim(
 ): Promise<void> {
 	const limits = { timeoutMs: taskLimits.discard / 3, namespace, signal };
 	const { task } = await shims.reach(namespace, shim, limits.timeoutMs, signal);
-	await task.kill({ id, signal: SIGKILL, all: true }, limits).catch(ignoreNotFound);
-	await task.wait({ id }, limits).catch(ignoreNotFound);
-	await task.delete({ id }, limits).catch(ignoreNotFound);
+	// Twice: it may still be being created, and then be started by a request that was on its way.
+	for (let attempt = 1; ; attempt++) {
+		await task.kill({ id, signal: SIGKILL, all: true }, limits).catch(ignore("NotFound", "FailedPrecondition"));
+		try {
+			await task.delete({ id }, limits).catch(ignore("NotFound"));
+			return;
+		} catch (reason) {
+			if (attempt === 2 || !hasCode(reason, "FailedPrecondition")) throw reason;
+			await task.wait({ id }, limits).catch(ignore("NotFound"));
+		}
+	}
 }
 
-const ignoreNotFound = (reason: unknown): void => {
-	if (!isNotFound(reason)) throw reason;
-};
+const hasCode = (reason: unknown, ...codes: ErrorCode[]): boolean =>
+	reason instanceof DaemonError && codes.includes(reason.code);
+const ignore =
+	(...codes: ErrorCode[]) =>
+	(reason: unknown): void => {
+		if (!hasCode(reason, ...codes)) throw reason;
+	};
 
 /** A throw before the call is an answer like one after it. */
 const attempt = async <T>(call: () => Promise<T>): Promise<T> => call();

@@ -1,5 +1,6 @@
 import type { Kernel } from "./kernel.ts";
 import { addressOf } from "./memory.ts";
+import { failedWith } from "./sys-error.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -28,6 +29,17 @@ export function listenUnix(kernel: Pick<Kernel, "socket" | "bind" | "listen" | "
 		return socket;
 	} catch (reason) {
 		kernel.close(socket);
+		throw reason;
+	}
+}
+
+/** Whether a process accepts connections there: a unix socket answers at once. */
+export function listens(kernel: Pick<Kernel, "socket" | "connect" | "close">, path: string): boolean {
+	try {
+		kernel.close(connectUnix(kernel, path));
+		return true;
+	} catch (reason) {
+		if (failedWith(reason, "ECONNREFUSED", "ENOENT")) return false;
 		throw reason;
 	}
 }

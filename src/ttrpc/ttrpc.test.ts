@@ -49,6 +49,7 @@ const emptyState = {
 	exitStatus: 0,
 	exitedAt: undefined,
 	execId: "",
+	unknown: false,
 } as const;
 
 before(async () => {

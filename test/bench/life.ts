@@ -4,55 +4,10 @@ import { ContainersDefinition } from "../../src/gen/containerd/services/containe
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
 import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { connect } from "../fixtures/grpc-client.ts";
+import { runtimeSpec } from "../fixtures/runtime-spec.ts";
 import { CommandLineError, execute } from "./execute.ts";
-import { connect } from "./grpc-client.ts";
 import type { Peer } from "./peers.ts";
-
-export const bareNamespaces = ["pid", "ipc", "uts", "mount", "network"].map((type) => ({ type }));
-
-/** An ordinary runtime spec (mounts, capabilities, namespaces) for a busybox root; equal for every peer. */
-export function runtimeSpec(owner: string, id: string, args: readonly string[]): object {
-	return {
-		ociVersion: "1.0.2",
-		hostname: "bench",
-		root: { path: "rootfs" },
-		process: {
-			user: { uid: 0, gid: 0 },
-			args,
-			env: ["PATH=/bin:/usr/bin"],
-			cwd: "/",
-			noNewPrivileges: true,
-			capabilities: { bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"] },
-		},
-		mounts: [
-			{ destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
-			{
-				destination: "/dev",
-				type: "tmpfs",
-				source: "tmpfs",
-				options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
-			},
-			{
-				destination: "/dev/pts",
-				type: "devpts",
-				source: "devpts",
-				options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-			},
-			{
-				destination: "/dev/shm",
-				type: "tmpfs",
-				source: "shm",
-				options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-			},
-			{ destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
-		],
-		linux: {
-			cgroupsPath: `/troupe-bench/${owner}-${id}`,
-			namespaces: bareNamespaces,
-			resources: { devices: [{ allow: false, access: "rwm" }] },
-		},
-	};
-}
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
@@ -85,7 +40,10 @@ export class LifeClient {
 				snapshotter: "overlayfs",
 				snapshotKey: id,
 				runtime: { name: this.#peer.runtime, options: this.#options },
-				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(this.#peer.name, id, args))) },
+				spec: {
+					typeUrl: specType,
+					value: Buffer.from(JSON.stringify(runtimeSpec(`/troupe-bench/${this.#peer.name}-${id}`, args))),
+				},
 			},
 		});
 		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
@@ -101,7 +59,10 @@ export class LifeClient {
 				snapshotter: "overlayfs",
 				snapshotKey: id,
 				runtime: { name: this.#peer.runtime, options: this.#options },
-				spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(runtimeSpec(this.#peer.name, id, args))) },
+				spec: {
+					typeUrl: specType,
+					value: Buffer.from(JSON.stringify(runtimeSpec(`/troupe-bench/${this.#peer.name}-${id}`, args))),
+				},
 			},
 		});
 		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
@@ -141,7 +102,7 @@ export class BareRuntime {
 		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
 		writeFileSync(
 			join(bundle, "config.json"),
-			JSON.stringify({ ...runtimeSpec("bare", id, args), root: { path: rootfs } }),
+			JSON.stringify({ ...runtimeSpec(`/troupe-bench/bare-${id}`, args), root: { path: rootfs } }),
 		);
 		const root = ["--root", join(this.#directory, "state")];
 		await execute(this.#runtime, [...root, "create", "--bundle", bundle, id]);

@@ -5,8 +5,8 @@ import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
+import { connect } from "../fixtures/grpc-client.ts";
 import { execute } from "./execute.ts";
-import { connect } from "./grpc-client.ts";
 import type { Peer } from "./peers.ts";
 
 /** What a peer unpacked: entries counted, and a digest over every one of them. */

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { LeasesDefinition } from "../../src/gen/containerd/services/leases/v1/leases.ts";
 import { busyboxLayer } from "../fixtures/busybox-layer.ts";
 import { fitCrun } from "../fixtures/fit-crun.ts";
+import { connect } from "../fixtures/grpc-client.ts";
 import { type PushedImage, pushImage } from "../fixtures/push-image.ts";
 import { type Registry, startRegistry } from "../fixtures/registry.ts";
 import { execute } from "./execute.ts";
-import { connect } from "./grpc-client.ts";
 import { type Peer, removeTree, startContainerd, startTroupe } from "./peers.ts";
 
 /** Its own for each run: OCI runtimes keep their state per namespace at fixed places below /run. */

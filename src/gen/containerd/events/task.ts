@@ -46,7 +46,11 @@ export interface TaskExit {
   id: string;
   pid: number;
   exitStatus: number;
-  exitedAt: Timestamp | undefined;
+  exitedAt:
+    | Timestamp
+    | undefined;
+  /** Troupe's own: nobody who knew the status was left, exit_status is 255 and no observation. */
+  unknown: boolean;
 }
 
 export interface TaskOOM {
@@ -456,7 +460,7 @@ export const TaskIO: MessageFns<TaskIO> = {
 };
 
 function createBaseTaskExit(): TaskExit {
-  return { containerId: "", id: "", pid: 0, exitStatus: 0, exitedAt: undefined };
+  return { containerId: "", id: "", pid: 0, exitStatus: 0, exitedAt: undefined, unknown: false };
 }
 
 export const TaskExit: MessageFns<TaskExit> = {
@@ -475,6 +479,9 @@ export const TaskExit: MessageFns<TaskExit> = {
     }
     if (message.exitedAt !== undefined) {
       Timestamp.encode(message.exitedAt, writer.uint32(42).fork()).join();
+    }
+    if (message.unknown !== false) {
+      writer.uint32(8008).bool(message.unknown);
     }
     return writer;
   },
@@ -532,6 +539,14 @@ export const TaskExit: MessageFns<TaskExit> = {
             message.exitedAt = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 1001: {
+            if (tag !== 8008) {
+              break;
+            }
+
+            message.unknown = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -556,6 +571,7 @@ export const TaskExit: MessageFns<TaskExit> = {
     message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
       ? Timestamp.fromPartial(object.exitedAt)
       : undefined;
+    message.unknown = object.unknown ?? false;
     return message;
   },
 };

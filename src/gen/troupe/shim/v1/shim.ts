@@ -163,6 +163,9 @@ export interface AdoptedContainer {
   pid: number;
   /** Why this one could not be adopted; empty if it was. */
   problem: string;
+  /** The shard that holds it: this one, or another that lives. */
+  shardId: string;
+  address: string;
 }
 
 export interface InfoResponse {
@@ -1774,7 +1777,7 @@ export const AdoptContainersResponse: MessageFns<AdoptContainersResponse> = {
 };
 
 function createBaseAdoptedContainer(): AdoptedContainer {
-  return { containerId: "", pid: 0, problem: "" };
+  return { containerId: "", pid: 0, problem: "", shardId: "", address: "" };
 }
 
 export const AdoptedContainer: MessageFns<AdoptedContainer> = {
@@ -1787,6 +1790,12 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     }
     if (message.problem !== "") {
       writer.uint32(26).string(message.problem);
+    }
+    if (message.shardId !== "") {
+      writer.uint32(34).string(message.shardId);
+    }
+    if (message.address !== "") {
+      writer.uint32(42).string(message.address);
     }
     return writer;
   },
@@ -1828,6 +1837,22 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
             message.problem = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.shardId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1848,6 +1873,8 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     message.containerId = object.containerId ?? "";
     message.pid = object.pid ?? 0;
     message.problem = object.problem ?? "";
+    message.shardId = object.shardId ?? "";
+    message.address = object.address ?? "";
     return message;
   },
 };
@@ -2177,7 +2204,7 @@ export const ShardDefinition = {
   name: "Shard",
   fullName: "troupe.shim.v1.Shard",
   methods: {
-    /** Takes over containers whose shard has died. */
+    /** Takes over containers whose shard has died. One that another shard holds stays there. */
     adopt: {
       name: "Adopt",
       requestType: AdoptContainersRequest as typeof AdoptContainersRequest,

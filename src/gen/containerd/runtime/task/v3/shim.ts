@@ -80,6 +80,8 @@ export interface StateResponse {
   exitStatus: number;
   exitedAt: Timestamp | undefined;
   execId: string;
+  /** Troupe's own: nobody who knew the status was left, exit_status is 255 and no observation. */
+  unknown: boolean;
 }
 
 export interface KillRequest {
@@ -890,6 +892,7 @@ function createBaseStateResponse(): StateResponse {
     exitStatus: 0,
     exitedAt: undefined,
     execId: "",
+    unknown: false,
   };
 }
 
@@ -927,6 +930,9 @@ export const StateResponse: MessageFns<StateResponse> = {
     }
     if (message.execId !== "") {
       writer.uint32(90).string(message.execId);
+    }
+    if (message.unknown !== false) {
+      writer.uint32(8008).bool(message.unknown);
     }
     return writer;
   },
@@ -1032,6 +1038,14 @@ export const StateResponse: MessageFns<StateResponse> = {
             message.execId = reader.string();
             continue;
           }
+          case 1001: {
+            if (tag !== 8008) {
+              break;
+            }
+
+            message.unknown = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1062,6 +1076,7 @@ export const StateResponse: MessageFns<StateResponse> = {
       ? Timestamp.fromPartial(object.exitedAt)
       : undefined;
     message.execId = object.execId ?? "";
+    message.unknown = object.unknown ?? false;
     return message;
   },
 };
