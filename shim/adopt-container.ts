@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { DaemonError } from "../src/errors/daemon-error.ts";
@@ -7,6 +7,7 @@ import { failedWith } from "../src/sys/sys-error.ts";
 import { Cgroup } from "./cgroup.ts";
 import { Container, type ContainerContext, execIdentity, pidFileOf } from "./container.ts";
 import { type ContainerRecord, type ProcessRecord, readRecord } from "./container-record.ts";
+import { execFifo, runsItsProgram } from "./direct-runtime.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { OciRuntime } from "./oci-runtime.ts";
 import { OomWatch } from "./oom.ts";
@@ -93,14 +94,22 @@ function processOf({ record, context }: Adoption, { execId, stdio, status }: Pro
 }
 
 /** The shard may have died in the middle of a move. */
-function statusNow({ runtime, id, cgroup }: ContainerRecord, execId: string, status: ProcessStatus): ProcessStatus {
+function statusNow(
+	{ runtime, id, cgroup, init }: ContainerRecord,
+	execId: string,
+	status: ProcessStatus,
+): ProcessStatus {
 	if (status === "running" || status === "pausing" || status === "paused") {
 		if (execId !== "") return "running";
 		return Cgroup.fromRecord(cgroup).frozen ? "paused" : "running";
 	}
-	// crun and runc both remove this FIFO when the init goes on to its program.
-	if (status === "created" && execId === "" && !existsSync(join(runtime.root, id, "exec.fifo"))) return "running";
-	return status;
+	if (status !== "created" || execId !== "") return status;
+	// crun and runc both remove this FIFO when the init goes on to its program, and call a container that has one created.
+	const fifo = execFifo(join(runtime.root, id));
+	if (!existsSync(fifo)) return "running";
+	if (!runsItsProgram(runtime.file, init.pid)) return "created";
+	rmSync(fifo);
+	return "running";
 }
 
 async function take(container: Container, process: ContainerProcess, adoption: Adoption): Promise<void> {
@@ -137,6 +146,7 @@ async function take(container: Container, process: ContainerProcess, adoption: A
  * reaped without knowing whose it was: it must hear of it.
  */
 async function awaitWord(container: Container, process: ContainerProcess, adoption: Adoption): Promise<void> {
+	process.ending = true;
 	await adoption.context.standby.hold(container, process);
 	await within(witnessMs, process.reaped);
 	if (process.exit === undefined) adoption.exitSeen(unknownExit(container.id, process));

@@ -4,7 +4,7 @@ import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts"
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
-import { type DirectContainer, deleteDirectly, startDirectly } from "./direct-runtime.ts";
+import { type DirectContainer, deleteDirectly, runsItsProgram, startDirectly } from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
 import type { Entry, Fact } from "./exit-journal.ts";
@@ -152,6 +152,7 @@ export class Container {
 
 	async #startInit(timeoutMs: number | undefined): Promise<void> {
 		const limit = Math.min(timeoutMs ?? this.context.timeoutMs, this.context.timeoutMs);
+		if (runsItsProgram(this.runtime.record.file, this.init.pid)) return; // who started it died before he could tell
 		if (this.parts.direct && (await startDirectly(this.context.kernel, this.#direct, limit))) return;
 		await this.#runtime(["start", this.id], timeoutMs);
 	}

@@ -60,7 +60,7 @@ const isMade = (process: ContainerProcess): boolean => process.pid !== 0;
 
 /** The exit of a process that has ended or is just being killed. FailedPrecondition for one that runs. */
 async function exitOf(process: ContainerProcess): Promise<Exit> {
-	if (process.status !== "stopped" && process.status !== "created")
+	if (process.status !== "stopped" && process.status !== "created" && !process.ending)
 		throw new DaemonError("FailedPrecondition", process.identity, `cannot be deleted while it is ${process.status}`);
 	const exit = await within(exitMs, process.exited);
 	if (exit === undefined)

@@ -34,7 +34,7 @@ export async function deleteBundle(
 	const record = readRecord(bundle);
 	const answered = record === undefined ? undefined : await deleteThroughShard(record, namespace, places, log);
 	if (answered !== undefined) return DeleteResponse.encode(answered).finish();
-	await runtimesEnded(kernel, [bundle]);
+	await runtimesEnded(kernel, [bundle]).get(bundle);
 	const exits = await forget(places, namespace, id, log);
 	if (record !== undefined) await discard(kernel, record, bundle, settings, log);
 	unmountAll(kernel, `${bundle}/rootfs`);

@@ -1,5 +1,5 @@
 import { readFileSync, rmdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
@@ -36,7 +36,7 @@ export async function startDirectly(
 ): Promise<boolean> {
 	const kind = runtimeKind(container);
 	if (kind === undefined) return false;
-	const fifo = join(container.state, "exec.fifo");
+	const fifo = execFifo(container.state);
 	try {
 		if (kind === "crun") return startCrun(kernel, fifo);
 		return await startRunc(kernel, fifo, container.ended, timeoutMs);
@@ -50,8 +50,9 @@ export async function startDirectly(
 function startCrun(kernel: FifoCalls, fifo: string): boolean {
 	const descriptor = kernel.open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC, 0);
 	try {
-		rmSync(fifo); // first, as crun does: whoever finds it gone knows that the container was started
+		// Then, not before: where the FIFO is gone the container was surely started (crun does it in the other order).
 		kernel.write(descriptor, Buffer.alloc(1), 1);
+		rmSync(fifo);
 		return true;
 	} finally {
 		kernel.close(descriptor);
@@ -85,6 +86,26 @@ async function startRunc(kernel: FifoCalls, fifo: string, ended: Promise<void>, 
 		kernel.close(descriptor);
 	}
 }
+
+/**
+ * Whether the init has left its runtime and runs the container's program. The FIFO alone does not tell: who started the
+ * container may have died before he took it away.
+ */
+export function runsItsProgram(runtime: string, pid: number): boolean {
+	let words: readonly string[];
+	try {
+		words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+	} catch (reason) {
+		if (failedWith(reason, "ENOENT", "ESRCH")) return false; // it has ended
+		throw reason;
+	}
+	const [program = "", verb] = words;
+	if (program === "") return false; // a zombie
+	return basename(program) !== basename(runtime) || !(verb === "init" || words.includes("create"));
+}
+
+/** Where the init waits for its start. */
+export const execFifo = (state: string): string => join(state, "exec.fifo");
 
 /**
  * Does what `crun delete` and `runc delete` do with a container without hooks whose processes have all ended: removes

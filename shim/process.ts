@@ -24,6 +24,8 @@ export class ContainerProcess {
 	#status: ProcessStatus;
 	#pidfd: number | undefined;
 	#poll: Poll | undefined;
+	/** It has ended, and how is being found out: for somebody who has heard of it elsewhere it is not running. */
+	ending = false;
 	/** Settles when the start that is under way is over: until then an exit or OOM is not reported. Undefined for none. */
 	starting: Promise<void> | undefined;
 	readonly #kernel: Kernel;

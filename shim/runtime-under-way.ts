@@ -14,12 +14,20 @@ interface Worker {
 }
 
 /**
- * A dead shard may have left OCI runtimes at work in these bundles, whose outcome nobody has heard. Waits until they have
- * ended; those that do not are killed. Only then a bundle and the runtime's own state say what is true.
+ * A dead shard may have left OCI runtimes at work in these bundles, whose outcome nobody has heard. For each bundle a wait
+ * until they have ended; those that do not are killed. Only then the bundle and the runtime's own state say what is true.
  */
-export async function runtimesEnded(kernel: Pick<Kernel, "kill">, bundles: readonly string[]): Promise<void> {
+export function runtimesEnded(
+	kernel: Pick<Kernel, "kill">,
+	bundles: readonly string[],
+): ReadonlyMap<string, Promise<void>> {
+	const workers = workersIn(bundles);
+	return new Map(bundles.map((bundle) => [bundle, ended(kernel, workers.get(bundle) ?? [])]));
+}
+
+async function ended(kernel: Pick<Kernel, "kill">, found: readonly Worker[]): Promise<void> {
 	const until = Date.now() + limitMs;
-	let workers = workersIn(bundles);
+	let workers = found;
 	for (; workers.length > 0 && Date.now() < until; workers = workers.filter(isThere)) await pauseAwake(lookAgainMs);
 	for (const { pid } of workers)
 		try {
@@ -41,16 +49,19 @@ const pauseAwake = async (ms: number): Promise<void> => {
 /** Runtimes are known by the log that the shim gives them (see OciRuntime.run). */
 export const logPrefix = (bundle: string): string => `${bundle}/.runtime-`;
 
-function workersIn(bundles: readonly string[]): readonly Worker[] {
-	const prefixes = bundles.map(logPrefix);
-	return readdirSync("/proc").flatMap((name): Worker[] => {
+/** By bundle. */
+function workersIn(bundles: readonly string[]): ReadonlyMap<string, readonly Worker[]> {
+	const found = new Map<string, Worker[]>(bundles.map((bundle) => [bundle, []]));
+	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
-		if (!Number.isInteger(pid)) return [];
+		if (!Number.isInteger(pid)) continue;
 		const words = commandLine(pid);
+		const bundle = bundles.find((path) => words.some((word) => word.startsWith(logPrefix(path))));
 		const startTime = startTimeOf(pid);
-		const works = words.some((word) => prefixes.some((prefix) => word.startsWith(prefix)));
-		return works && startTime !== undefined && !isMade(pid, words) ? [{ pid, startTime }] : [];
-	});
+		if (bundle === undefined || startTime === undefined || isMade(pid, words)) continue;
+		found.get(bundle)?.push({ pid, startTime });
+	}
+	return found;
 }
 
 /** Until it goes on to its program, what crun has made shows crun's own command line: the file with its pid tells. */

@@ -30,6 +30,11 @@ export interface ShardOptions {
 	readonly onEnd: () => void;
 }
 
+interface ContainerBundle {
+	readonly containerId: string;
+	readonly bundle: string;
+}
+
 const flushBeforeEndMs = 5_000;
 
 /** Up to a shard's worth of containers, all of one namespace; parent of their processes. */
@@ -45,7 +50,8 @@ export class Shard {
 	readonly #processes = new Map<number, readonly [Container, ContainerProcess]>();
 	/** Exits that were told while their containers were being adopted. */
 	readonly #early = new Map<string, Exit>();
-	#adopting = 0;
+	/** Containers that are being adopted, with what will be said of it. */
+	readonly #adoptions = new Map<string, Promise<string>>();
 	readonly #journal: ExitJournal;
 	readonly #onEnd: () => void;
 	readonly #places: Places;
@@ -112,6 +118,7 @@ export class Shard {
 
 	async create(request: CreateTaskRequest, timeoutMs: number | undefined): Promise<Container> {
 		const { id } = request;
+		await this.settled(id);
 		if (this.#containers.has(id) || this.#creating.has(id))
 			throw new DaemonError("AlreadyExists", this.#task(id), "already exists");
 		this.#creating.add(id);
@@ -138,43 +145,59 @@ export class Shard {
 	 * Takes over the containers of a dead shard. The record in each bundle says all; the standby knows what has ended. One that
 	 * another living shard has taken meanwhile stays there: two would tell its exit.
 	 */
-	async adopt(bundles: readonly { readonly containerId: string; readonly bundle: string }[]) {
-		this.#adopting++;
-		try {
-			return await this.#adopt(bundles);
-		} finally {
-			if (--this.#adopting === 0) this.#early.clear();
-		}
-	}
-
-	async #adopt(bundles: readonly { readonly containerId: string; readonly bundle: string }[]) {
+	async adopt(bundles: readonly ContainerBundle[]) {
 		const elsewhere = new Map<string, string>();
-		const wanted = bundles.filter(({ containerId, bundle }) => {
-			if (this.#containers.has(containerId)) return false;
+		const fresh = bundles.filter(({ containerId, bundle }) => {
+			if (this.#containers.has(containerId) || this.#creating.has(containerId)) return false; // also one of the same name
+			if (this.#adoptions.has(containerId)) return false;
 			const holder = this.#claim(bundle);
 			if (holder !== undefined) elsewhere.set(containerId, holder);
 			return holder === undefined;
 		});
-		await runtimesEnded(
-			this.context.kernel,
-			wanted.map(({ bundle }) => bundle),
-		);
-		const exits = await this.standby.adopt(wanted.map(({ containerId }) => containerId));
-		const known = new Map(exits.map((exit) => [processKey(exit.containerId, exit.execId), exit]));
+		if (fresh.length > 0) this.#takeOver(fresh);
 		return await Promise.all(
-			bundles.map(async ({ containerId, bundle }) => {
+			bundles.map(async ({ containerId }) => {
 				const shardId = elsewhere.get(containerId) ?? this.identity.shard;
-				const where = { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}` };
-				if (elsewhere.has(containerId)) return { ...where, pid: 0, problem: "" };
-				try {
-					const there = this.#containers.get(containerId);
-					const container = there ?? (await this.#adoptOne(containerId, bundle, known));
-					return { ...where, pid: container.init.pid, problem: "" };
-				} catch (reason) {
-					return { ...where, pid: 0, problem: DaemonError.from(reason, this.#task(containerId)).message };
-				}
+				const problem = (await this.#adoptions.get(containerId)) ?? "";
+				const pid = this.#containers.get(containerId)?.init.pid ?? 0;
+				return { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}`, pid, problem };
 			}),
 		);
+	}
+
+	/** Resolves when the container is not being adopted (any more): only then it can be said whether it is here. */
+	async settled(id: string): Promise<void> {
+		await this.#adoptions.get(id);
+	}
+
+	#takeOver(bundles: readonly ContainerBundle[]): void {
+		const known = this.#whatIsKnown(bundles.map(({ containerId }) => containerId));
+		const ended = runtimesEnded(
+			this.context.kernel,
+			bundles.map(({ bundle }) => bundle),
+		);
+		for (const { containerId, bundle } of bundles) {
+			const ready = Promise.all([known, ended.get(bundle)]).then(([exits]) => exits);
+			this.#adoptions.set(containerId, this.#tryToAdopt(containerId, bundle, ready));
+		}
+	}
+
+	async #whatIsKnown(containerIds: readonly string[]): Promise<ReadonlyMap<string, Exit>> {
+		const exits = await this.standby.adopt(containerIds);
+		return new Map(exits.map((exit) => [processKey(exit.containerId, exit.execId), exit]));
+	}
+
+	/** Never rejects: resolves with why it could not be adopted, or an empty text. */
+	async #tryToAdopt(id: string, bundle: string, known: Promise<ReadonlyMap<string, Exit>>): Promise<string> {
+		try {
+			await this.#adoptOne(id, bundle, await known);
+			return "";
+		} catch (reason) {
+			return DaemonError.from(reason, this.#task(id)).message;
+		} finally {
+			this.#adoptions.delete(id);
+			if (this.#adoptions.size === 0) this.#early.clear();
+		}
 	}
 
 	/** Enters itself as the shard of the container, unless another one lives that has: then its name. */
@@ -190,8 +213,10 @@ export class Shard {
 
 	async #adoptOne(id: string, bundle: string, known: ReadonlyMap<string, Exit>): Promise<Container> {
 		const exitSeen = (exit: Exit) => this.#exitSeen(exit);
+		let registered = false;
 		try {
 			const adopted = await adoptContainer(id, bundle, this.context, known, exitSeen, (container) => {
+				registered = true;
 				this.#containers.set(id, container);
 			});
 			for (const { execId } of adopted.processes) {
@@ -200,7 +225,7 @@ export class Shard {
 			}
 			return adopted;
 		} catch (reason) {
-			this.#containers.delete(id);
+			if (registered) this.#containers.delete(id);
 			throw reason;
 		}
 	}
@@ -209,7 +234,7 @@ export class Shard {
 	exitsSeen(exits: readonly Exit[]): void {
 		for (const exit of exits)
 			if (this.#processOf(exit) !== undefined) this.#exitSeen(exit);
-			else if (this.#adopting > 0) this.#early.set(processKey(exit.containerId, exit.execId), exit);
+			else if (this.#adoptions.size > 0) this.#early.set(processKey(exit.containerId, exit.execId), exit);
 			else throw new DaemonError("NotFound", this.#task(exit.containerId), `has no process ${exit.pid}`);
 	}
 
@@ -221,7 +246,7 @@ export class Shard {
 
 	/** It has no containers. */
 	get idle(): boolean {
-		return this.#containers.size === 0 && this.#creating.size === 0;
+		return this.#containers.size === 0 && this.#creating.size === 0 && this.#adoptions.size === 0;
 	}
 
 	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */

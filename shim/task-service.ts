@@ -27,49 +27,55 @@ export function taskServices(shard: Shard): readonly Implementation[] {
 }
 
 function handlersOf(shard: Shard): Handlers<typeof TaskDefinition> {
-	const containerOf = ({ id }: { readonly id: string }, call: ServerCall): Container => {
+	const containerOf = async ({ id }: { readonly id: string }, call: ServerCall): Promise<Container> => {
 		shard.requireNamespace(call.namespace, id);
+		await shard.settled(id);
 		return shard.container(id);
 	};
-	const processOf = (request: { readonly id: string; readonly execId: string }, call: ServerCall): ContainerProcess =>
-		containerOf(request, call).process(request.execId);
+	const processOf = async (
+		request: { readonly id: string; readonly execId: string },
+		call: ServerCall,
+	): Promise<ContainerProcess> => (await containerOf(request, call)).process(request.execId);
 	return {
 		async create(request, call) {
 			shard.requireNamespace(call.namespace, request.id);
 			return { pid: (await shard.create(request, call.timeoutMs)).init.pid };
 		},
 		async start(request, call) {
-			return { pid: await containerOf(request, call).start(request.execId, call.timeoutMs) };
+			return { pid: await (await containerOf(request, call)).start(request.execId, call.timeoutMs) };
 		},
 		async delete(request, call) {
-			const container = containerOf(request, call);
+			const container = await containerOf(request, call);
 			const { pid, exit } = await deleteProcess(container, request.execId, call.timeoutMs);
 			if (request.execId === "") shard.forget(container);
 			return { pid, ...exitFields(exit) };
 		},
 		async exec({ id, execId, terminal, stdin, stdout, stderr, spec }, call) {
-			const container = containerOf({ id }, call);
+			const container = await containerOf({ id }, call);
 			if (spec === undefined)
 				throw new DaemonError("InvalidArgument", container.identity, "exec without a process spec");
 			await container.addExec(execId, { stdin, stdout, stderr, terminal }, spec.value);
 			return {};
 		},
-		state: (request, call) => stateOf(containerOf(request, call), processOf(request, call), request.execId),
+		async state(request, call) {
+			const container = await containerOf(request, call);
+			return stateOf(container, container.process(request.execId), request.execId);
+		},
 		async pause(request, call) {
-			await containerOf(request, call).pause(call.timeoutMs);
+			await (await containerOf(request, call)).pause(call.timeoutMs);
 			return {};
 		},
 		async resume(request, call) {
-			await containerOf(request, call).resume(call.timeoutMs);
+			await (await containerOf(request, call)).resume(call.timeoutMs);
 			return {};
 		},
 		async kill(request, call) {
-			await containerOf(request, call).kill(request.execId, request.signal, request.all);
+			await (await containerOf(request, call)).kill(request.execId, request.signal, request.all);
 			return {};
 		},
-		pids: (request, call) => ({ processes: pidsOf(containerOf(request, call)) }),
+		pids: async (request, call) => ({ processes: pidsOf(await containerOf(request, call)) }),
 		async closeIO(request, call) {
-			const process = processOf(request, call);
+			const process = await processOf(request, call);
 			if (request.stdin) {
 				await shard.standby.releaseStdin(request.id, request.execId);
 				process.stdio?.closeStdin();
@@ -77,27 +83,27 @@ function handlersOf(shard: Shard): Handlers<typeof TaskDefinition> {
 			return {};
 		},
 		async checkpoint(request, call) {
-			const container = containerOf(request, call);
+			const container = await containerOf(request, call);
 			requireCriu(container.identity);
 			const options = CheckpointOptions.decode(request.options?.value ?? new Uint8Array(0));
 			await container.checkpoint(request.path, checkpointCommand(request.path, options, container), call.timeoutMs);
 			return {};
 		},
 		async update(request, call) {
-			const container = containerOf(request, call);
+			const container = await containerOf(request, call);
 			if (request.resources !== undefined) await container.update(request.resources.value, call.timeoutMs);
 			return {};
 		},
-		resizePty(request, call) {
-			processOf(request, call).stdio?.resize(request.width, request.height);
+		async resizePty(request, call) {
+			(await processOf(request, call)).stdio?.resize(request.width, request.height);
 			return {};
 		},
 		async wait(request, call) {
-			const exit = await processOf(request, call).wait(call.signal);
+			const exit = await (await processOf(request, call)).wait(call.signal);
 			return { exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
 		},
-		stats(request, call) {
-			const container = containerOf(request, call);
+		async stats(request, call) {
+			const container = await containerOf(request, call);
 			if (container.cgroup === undefined || container.init.exit !== undefined)
 				throw new DaemonError("NotFound", container.identity, "has no control group: it does not run");
 			return { stats: metricsOf(container.cgroup) };

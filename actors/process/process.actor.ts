@@ -1,5 +1,6 @@
 import { processLimits, processMachine } from "../../machines/process.machine.ts";
 import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
+import type { CallOptions } from "../../src/ttrpc/client.ts";
 import type { RequestRefusal, ScopeOf } from "../kernel/actor-definition.ts";
 import { defineActor } from "../kernel/actor-logic.ts";
 import type { ShimConnection } from "../shims/shim-connection.ts";
@@ -73,18 +74,21 @@ export function processActor(world: ProcessWorld) {
 				const { stdin, stdout, stderr, terminal } = scope.context;
 				const spec = world.spec(scope.context);
 				const stdio = { stdin, stdout, stderr, terminal };
-				call(scope, (task, process) => {
+				call(scope, async (task, process) => {
 					if (spec === undefined) throw new DaemonError("Unavailable", scope.identity, "the daemon was restarted");
-					return task.exec({ ...process, ...stdio, spec }, options(scope, "add"));
+					const add = () => task.exec({ ...process, ...stdio, spec }, options(scope, "add"));
+					try {
+						return await add();
+					} catch (reason) {
+						// No actor had this name: it is left of an addition whose answer was lost.
+						if (!(reason instanceof DaemonError && reason.code === "AlreadyExists")) throw reason;
+						await discardInShim(task, process, options(scope, "add"));
+						return await add();
+					}
 				}).then(() => scope.send({ type: "shim.added" }), fail(scope));
 			},
 			discardProcess(_, scope) {
-				call(scope, async (task, process) => {
-					await task.kill({ ...process, signal: SIGKILL, all: false }, options(scope, "discard")).catch(() => {
-						// Most likely it was never started; whether it can be deleted is what counts.
-					});
-					await task.delete(process, options(scope, "discard"));
-				}).then(
+				call(scope, (task, process) => discardInShim(task, process, options(scope, "discard"))).then(
 					() => scope.send({ type: "process.discarded" }),
 					() => scope.send({ type: "process.discarded" }), // it goes with its container at the latest
 				);
@@ -159,5 +163,23 @@ export function processActor(world: ProcessWorld) {
 	function letGo({ path }: Pick<ProcessScope, "path">): void {
 		watches.get(path)?.stop();
 		watches.delete(path);
+	}
+}
+
+/** Kills and deletes an exec that no actor answers for. */
+async function discardInShim(
+	task: ShimConnection["task"],
+	process: { readonly id: string; readonly execId: string },
+	options: CallOptions,
+): Promise<void> {
+	await task.kill({ ...process, signal: SIGKILL, all: false }, options).catch(() => {
+		// Most likely it was never started; whether it can be deleted is what counts.
+	});
+	try {
+		await task.delete(process, options);
+	} catch (reason) {
+		if (!(reason instanceof DaemonError && reason.code === "FailedPrecondition")) throw reason;
+		await task.wait(process, options); // it was just killed
+		await task.delete(process, options);
 	}
 }

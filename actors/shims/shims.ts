@@ -376,19 +376,20 @@ export class Shims {
 
 	/** An heir for the containers of a dead shard; a grave for those of a foreign shim. */
 	async #settle(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
-		const left = this.#residentsOf(link.namespace, link.shim);
-		if (left.length > 0)
-			await (link.kind === "shard" ? this.#inherit(link, left, signal) : this.#bury(link, left, signal));
+		if (this.#residentsOf(link.namespace, link.shim).length > 0)
+			await (link.kind === "shard" ? this.#inherit(link, signal) : this.#bury(link, signal));
 		this.#links.delete(idOf(link));
 	}
 
-	async #inherit(link: ShimLinkContext, left: readonly Resident[], signal: AbortSignal): Promise<void> {
+	async #inherit(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
 		const { namespace, group } = link;
 		const { standby, shardSize, residents, warn } = this.#options;
 		// Without a container's name: these are adopted, not on their way to be created there.
 		const request = { namespace, group, containerId: "", shardSize, fresh: true };
 		const heir = this.#shardInput(namespace, group, await standby.shardFor(request));
 		await this.#connect(heir, signal);
+		// Asked now: while the heir started, one may have gone and another of its name have come elsewhere.
+		const left = this.#residentsOf(namespace, link.shim);
 		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
 		const { shard } = this.connection(namespace, heir.shim);
 		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
@@ -411,9 +412,9 @@ export class Shims {
 		this.release(namespace, heir.shim);
 	}
 
-	async #bury(link: ShimLinkContext, left: readonly Resident[], signal: AbortSignal): Promise<void> {
+	async #bury(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
 		const { deleteBinary, residents, warn, now } = this.#options;
-		for (const { id, bundle } of left) {
+		for (const { id, bundle } of this.#residentsOf(link.namespace, link.shim)) {
 			const buried = await deleteBinary({ ...link, shim: id, bundle }, signal).catch((reason: unknown) => {
 				warn(
 					{ namespace: link.namespace, id, reason: String(reason) },

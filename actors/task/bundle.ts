@@ -33,13 +33,14 @@ export class Bundles {
 		return join(this.#options.root, directory, namespace, id);
 	}
 
-	/** Makes the bundle. What a dead daemon has left under this name is removed first. */
-	async write(task: TaskIdentity, spec: Uint8Array): Promise<void> {
+	/** Makes the bundle. What a dead daemon has left under this name is removed first, by `clear` and then by us. */
+	async write(task: TaskIdentity, spec: Uint8Array, clear: () => Promise<void> = async () => {}): Promise<void> {
 		const bundle = this.path(task);
 		const work = this.#work(task);
 		await this.#makeNamespace(task);
 		await mkdir(bundle, { mode: 0o700 }).catch(async (reason: NodeJS.ErrnoException) => {
 			if (reason.code !== "EEXIST") throw reason;
+			await clear();
 			await this.remove(task);
 			await mkdir(bundle, { mode: 0o700 });
 		});

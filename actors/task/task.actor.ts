@@ -234,7 +234,9 @@ export function taskActor(world: TaskWorld) {
 		const creation = world.creation({ namespace, id });
 		if (creation === undefined) throw new DaemonError("Unavailable", scope.identity, "the daemon was restarted");
 		const { runtime, rootfs, stdio, checkpoint, sandboxId = "" } = creation;
-		const bundleReady = bundles.write({ namespace, id }, creation.spec);
+		const clear = async () =>
+			discardEverywhere(world, scope.context, await shims.locate(scope.context), undefined, signal);
+		const bundleReady = bundles.write({ namespace, id }, creation.spec, clear);
 		bundleReady.catch(() => undefined); // awaited below, and by whoever needs the bundle
 		const seeker = { namespace, id, bundle, bundleReady, sandboxId, signal };
 		const assigned = shims.assign({ ...seeker, runtime: runtime.name, options: runtime.options }).then((found) => {
@@ -314,14 +316,18 @@ export function taskActor(world: TaskWorld) {
 	}
 }
 
+/** The binary that removes it may be killed, too. */
+const clearAttempts = 3;
+
 /** Removes all of a container that has no actor to do it in order, whether its shim lives or not. */
 export async function discardEverywhere(
 	{ shims, bundles }: Pick<TaskWorld, "shims" | "bundles">,
-	task: TaskIdentity,
+	{ namespace, id }: TaskIdentity,
 	shim: string | undefined,
 	runtime: string | undefined,
 	signal: AbortSignal,
 ): Promise<void> {
+	const task = { namespace, id };
 	const bundle = bundles.path(task);
 	let reached = false;
 	if (shim !== undefined)
@@ -331,7 +337,14 @@ export async function discardEverywhere(
 		} catch (reason) {
 			if (failureOf(reason, { kind: "task", ...task }).type !== "shim.silent" && !isNotFound(reason)) throw reason;
 		}
-	await shims.clear({ ...task, bundle }, reached || shim === undefined ? undefined : runtime, signal);
+	const foreign = reached || shim === undefined ? undefined : runtime;
+	for (let attempt = 1; ; attempt++)
+		try {
+			await shims.clear({ ...task, bundle }, foreign, signal);
+			break;
+		} catch (reason) {
+			if (attempt === clearAttempts || signal.aborted) throw reason;
+		}
 	await bundles.remove(task);
 }
 

@@ -144,6 +144,7 @@ test("an event is a CloudEvent with its payload decoded, over TCP and over the u
 					pid: 7,
 					exitStatus: 3,
 					exitedAt: "1970-01-01T00:00:01.000000005Z",
+					unknown: false,
 				},
 			});
 			reader.socket.terminate();

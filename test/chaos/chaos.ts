@@ -33,7 +33,7 @@ export interface Summary {
 	readonly seconds: number;
 	/** Empty when model and world agree. */
 	readonly problems: readonly string[];
-	/** Kills and restarts with their times. */
+	/** Kills and restarts with their times, and the stories of the unknown exits. */
 	readonly history: readonly string[];
 }
 
@@ -95,10 +95,10 @@ export async function chaos({ seed, kills, slots, say }: ChaosOptions): Promise<
 		lives: workload.lives,
 		execs: workload.execs,
 		exits: ledger.exits,
-		unknown: ledger.unknown,
+		unknown: ledger.unknown.length,
 		seconds: Math.round((Date.now() - began) / 1_000),
 		problems: ledger.problems,
-		history: mortals.history,
+		history: [...mortals.history, ...ledger.unknown],
 	};
 }
 

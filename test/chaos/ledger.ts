@@ -35,7 +35,8 @@ export class Ledger {
 	/** Steps of the actors, by container. */
 	readonly #steps = new Map<string, string[]>();
 	exits = 0;
-	unknown = 0;
+	/** Exits that were told as unknown, and rightly so. */
+	readonly unknown: string[] = [];
 
 	constructor(nobodyKnew: (from: number, to: number) => boolean) {
 		this.#nobodyKnew = nobodyKnew;
@@ -88,7 +89,9 @@ export class Ledger {
 			const path = subject.split("/").slice(4).join("/");
 			const steps = this.#steps.get(actor) ?? [];
 			this.#steps.set(actor, steps);
-			steps.push(`${time} ${path === "" ? "" : `${path}: `}${data.from} → ${data.to} by ${data.message}`);
+			steps.push(
+				`${time} ${path === "" ? "" : `${path}: `}${data.from} → ${data.to} by ${(data.message as { type?: string }).type}`,
+			);
 			return;
 		}
 		const container = String(data.containerId);
@@ -114,10 +117,9 @@ export class Ledger {
 
 	#judge({ container, exec, pid, pidfd, expected, told, answers, endedAt, since, until }: Account): void {
 		const name = exec === "" ? container : `${container}/${exec}`;
-		const complain = (what: string): void =>
-			this.problem(
-				`${name} (pid ${pid}, ended ${endedAt === undefined ? "unseen" : new Date(endedAt).toISOString()}): ${what}; told: ${told.join(", ") || "nothing"}\n\t${(this.#steps.get(container) ?? []).join("\n\t")}`,
-			);
+		const story = (what: string): string =>
+			`${name} (pid ${pid}, ended ${endedAt === undefined ? "unseen" : new Date(endedAt).toISOString()}): ${what}; told: ${told.join(", ") || "nothing"}\n\t${(this.#steps.get(container) ?? []).join("\n\t")}`;
+		const complain = (what: string): void => this.problem(story(what));
 		const exits = told.filter((word) => word.startsWith("exit ")).map((word) => Number(word.split(" ")[1]));
 		const begun = told.includes(exec === "" ? "create" : "exec-started");
 		if (!begun) {
@@ -142,7 +144,8 @@ export class Ledger {
 			return;
 		}
 		// Of one that had ended before we could look, we know the moment as little as anybody.
-		if (told.includes("exit 255 unknown") && this.#nobodyKnew(endedAt ?? since, endedAt ?? until)) this.unknown++;
+		if (told.includes("exit 255 unknown") && this.#nobodyKnew(endedAt ?? since, endedAt ?? until))
+			this.unknown.push(story(`its true status is ${truth}`));
 		else if (truth !== undefined) complain(`its true status is ${truth}`);
 		else if (!expected.has(status)) complain(`told ${status}, expected ${[...expected].join(" or ")}`);
 	}

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { parentOf } from "../../src/sys/pidfd.ts";
 import type { DaemonUnderTest } from "../fixtures/daemon-under-test.ts";
-import { pause } from "./persistent.ts";
+import { pause, progress } from "./persistent.ts";
 import type { Random } from "./random.ts";
 
 /** Who is killed together. */
@@ -57,15 +57,21 @@ export class Mortals {
 	}
 
 	/** Kills processes until there were `count`. */
-	async rage(count: number, progress: (kills: number) => void): Promise<void> {
+	async rage(count: number, tell: (kills: number) => void): Promise<void> {
 		while (this.count < count) {
-			// Mostly it may get up before the next blow: a daemon that never serves has little to lose.
-			if (this.#random.chance(0.7)) await this.#restart;
-			await pause(this.#random.chance(0.2) ? this.#random.integer(0, 50) : this.#random.integer(100, 900));
+			if (this.#random.chance(0.75)) await this.#work(this.#random.integer(1, 40));
+			await pause(this.#random.integer(0, 60));
 			await this.#strike(this.#random.weighted(victims));
-			progress(this.count);
+			tell(this.count);
 		}
 		await this.#restart;
+	}
+
+	/** Between most blows the clients get some answers: where nothing is ever done there is little to lose. */
+	async #work(answers: number): Promise<void> {
+		await this.#restart;
+		const [goal, end] = [progress.answers + answers, Date.now() + longestRestMs];
+		while (progress.answers < goal && Date.now() < end) await pause(5);
 	}
 
 	async #strike(who: keyof typeof victims): Promise<void> {
@@ -142,6 +148,7 @@ export class Mortals {
 	}
 }
 
+const longestRestMs = 10_000;
 /** Between a kill and its effect, and between an exit and our seeing it. */
 const slackMs = 300;
 

@@ -19,6 +19,9 @@ export const isPassing = (reason: unknown): boolean => again.has(codeOf(reason))
 const pauseMs = 50;
 export const patienceMs = 90_000;
 
+/** Answers that all clients have got so far: how far the work has come, on a fast machine as on a slow one. */
+export const progress = { answers: 0 };
+
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The answer of an attempt that wants another one, with its reason. */
@@ -39,7 +42,10 @@ export async function persistently<T>(what: string, attempt: () => Promise<T | A
 	for (const end = Date.now() + patienceMs; Date.now() < end; await pause(pauseMs)) {
 		try {
 			const result = await attempt();
-			if (!(result instanceof Again)) return result;
+			if (!(result instanceof Again)) {
+				progress.answers++;
+				return result;
+			}
 			last = result.reason;
 		} catch (reason) {
 			if (!isPassing(reason)) throw new Error(`${what}: ${String(reason)}`, { cause: reason });
