@@ -9,33 +9,35 @@ const afterStartMs = 200;
 const untilCodeIsOld = 3;
 
 /**
- * Collects garbage, returns malloc's free pages, and lets go of the pages of program files: once when all code is loaded,
- * and a while after each time that something has happened. A shim lives for months with a small heap, and V8 alone would
- * keep what the busiest minute needed.
+ * Collects garbage, returns malloc's free pages, and lets go of the pages of program files a while after each time that
+ * something has happened. A shim lives for months with a small heap, and V8 alone would keep what the busiest minute
+ * needed. Garbage alone once all code is loaded: the first request is about to need the files.
  */
 export class MemoryReturn {
 	readonly #kernel: Pick<Kernel, "malloc_trim" | "madvise">;
 	readonly #collect = garbageCollection();
-	readonly #files: FilePages;
+	#files: FilePages | undefined;
 	#timer: NodeJS.Timeout | undefined;
 
 	constructor(kernel: Pick<Kernel, "malloc_trim" | "madvise">) {
 		this.#kernel = kernel;
-		this.#files = new FilePages(kernel);
-		this.#plan(afterStartMs, 1);
+		setTimeout(() => {
+			this.#collect();
+			kernel.malloc_trim(0);
+		}, afterStartMs).unref();
+		this.used();
 	}
 
 	/** Something has happened that leaves garbage. Cheap enough for every request. */
 	used(): void {
-		this.#plan(restMs, untilCodeIsOld);
+		this.#timer ??= setTimeout(() => this.#rest(), restMs).unref();
 	}
 
-	#plan(ms: number, collections: number): void {
-		this.#timer ??= setTimeout(() => {
-			this.#timer = undefined;
-			for (let turn = 0; turn < collections; turn++) this.#collect();
-			this.#kernel.malloc_trim(0);
-			this.#files.release();
-		}, ms).unref();
+	#rest(): void {
+		this.#timer = undefined;
+		this.#files ??= new FilePages(this.#kernel); // before the collection: it leaves garbage itself
+		for (let turn = 0; turn < untilCodeIsOld; turn++) this.#collect();
+		this.#kernel.malloc_trim(0);
+		this.#files.release();
 	}
 }

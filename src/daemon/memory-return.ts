@@ -68,10 +68,11 @@ export class MemoryReturn {
 /** The full collection and malloc's free pages; at rest the pages of program files. */
 export function memoryGivenBack(kernel: Pick<Kernel, "malloc_trim" | "madvise">): (resting: boolean) => void {
 	const collect = garbageCollection();
-	const files = new FilePages(kernel);
+	let files: FilePages | undefined;
 	return (resting) => {
+		if (resting) files ??= new FilePages(kernel); // not during the start; before the collection: it leaves garbage itself
 		collect();
 		kernel.malloc_trim(0);
-		if (resting) files.release();
+		if (resting) files?.release();
 	};
 }
