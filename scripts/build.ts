@@ -97,11 +97,21 @@ const results = await Promise.all([
 	build({ ...cli, entryPoints: [{ out: "troupe-grpc", in: "@grpc/grpc-js" }] }),
 ]);
 
+/**
+ * One letter that is not ASCII doubles a source text in memory. esbuild leaves those that stand in regular expressions;
+ * there `\uXXXX` means the same, unless a backslash stands before it.
+ */
+function ascii(text: string, path: string): string {
+	const escaped = /\\[^\0-\x7f]/.exec(text);
+	if (escaped !== null) throw new Error(`${path}: cannot be written as ASCII at ${JSON.stringify(escaped[0])}`);
+	return text.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 // Each file appears whole, under its name: daemons and shims that start meanwhile read the old one or the new one.
 mkdirSync(output, { recursive: true });
 const files = results.flatMap((result) => result.outputFiles ?? []);
-for (const { path, contents } of files) {
-	writeFileSync(`${path}.new`, contents);
+for (const { path, text } of files) {
+	writeFileSync(`${path}.new`, ascii(text, path));
 	renameSync(`${path}.new`, path);
 }
 const written = new Set(files.map(({ path }) => basename(path)));

@@ -67,7 +67,9 @@ async function runStandby(
 		process.exit(0);
 	};
 	const onError = (error: Error) => log("error", error.message, { cause: reasonOf(error.cause) });
-	const server = await serve(listener, [standbyService(standby, settings.shardSize, () => void end())], { onError });
+	const memory = new MemoryReturn(kernel);
+	const services = [standbyService(standby, settings.shardSize, () => void end())];
+	const server = await serve(listener, services, { onError, onRequest: () => memory.used() });
 	setInterval(() => standby.inheritAbandoned(), idleLookMs);
 	// Nobody asks the standby of another daemon to end: it does so when it has nothing to do and nobody is connected.
 	whenIdle(
@@ -75,7 +77,7 @@ async function runStandby(
 		() => void end(),
 	);
 	log("info", "standby runs");
-	reapOnSignal(standby.reaper, new MemoryReturn(kernel));
+	reapOnSignal(standby.reaper, memory);
 }
 
 async function runShard(

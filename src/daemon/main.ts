@@ -1,5 +1,4 @@
 /** trouped: the daemon's entry. What the command line means is in arguments.ts, what the daemon is in daemon.ts. */
-import { buffer } from "node:stream/consumers";
 import { DaemonError } from "../errors/daemon-error.ts";
 import { buildVersion } from "../services/version/build-version.ts";
 import { type Command, type ConfigurationFlags, parseArguments, usage } from "./arguments.ts";
@@ -39,6 +38,7 @@ async function printConfiguration(name: "config default" | "config dump", flags:
 async function publishFromStdin({ flags, topic, namespace }: Extract<Command, { name: "publish" }>): Promise<void> {
 	const { loadAddress } = await import("./configuration.ts");
 	const { publish } = await import("./publish.ts");
+	const { buffer } = await import("node:stream/consumers"); // WHATWG streams come with it
 	const event = await buffer(process.stdin);
 	if (event.length > eventLimit)
 		throw new DaemonError("ResourceExhausted", { kind: "event", id: "stdin" }, `more than ${eventLimit} bytes`);

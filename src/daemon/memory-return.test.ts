@@ -42,28 +42,24 @@ describe("memory return", () => {
 		);
 	});
 
-	it("collects, trims malloc's heap, lets go of mapped code", () => {
+	it("collects and trims malloc's heap, at rest it lets go of program files", () => {
 		const gone = new WeakRef({ garbage: true });
 		const trimmed: number[] = [];
 		const advised: unknown[] = [];
-		const giveBack = memoryGivenBack(
-			{
-				malloc_trim: (kept) => {
-					trimmed.push(Number(kept));
-					return 0;
-				},
-				madvise: (...advice) => {
-					advised.push(advice);
-					return 0;
-				},
+		const giveBack = memoryGivenBack({
+			malloc_trim: (kept) => {
+				trimmed.push(Number(kept));
+				return 0;
 			},
-			[{ address: 4096n, length: 8192 }],
-		);
+			madvise: (...advice) => advised.push(advice),
+		});
 		return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
-			giveBack();
+			giveBack(false);
 			assert.deepEqual(trimmed, [0]);
-			assert.deepEqual(advised, [[4096n, 8192, 4]]);
+			assert.deepEqual(advised, []);
 			assert.equal(gone.deref(), undefined);
+			giveBack(true);
+			assert.ok(advised.length > 0);
 		});
 	});
 });

@@ -1,7 +1,6 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { garbageCollection } from "../sys/collect-garbage.ts";
+import { FilePages } from "../sys/file-pages.ts";
 import type { Kernel } from "../sys/kernel.ts";
-import type { MemoryRange } from "./mapped-code.ts";
 
 /** So long nothing must have happened before a collection. */
 const quietMs = 1_000;
@@ -17,14 +16,15 @@ const laterMs = 4_000;
  * event loop for about 75 ms; while there is no pause at all, none is made.
  */
 export class MemoryReturn {
-	readonly #giveBack: () => void;
+	readonly #giveBack: (resting: boolean) => void;
 	#first = 0;
 	#last = 0;
 	#timer: NodeJS.Timeout | undefined;
 	/** The timer is for the second collection. */
 	#again = false;
 
-	constructor(giveBack: () => void) {
+	/** `resting`: the second call, after five quiet seconds; what the next request would need back may go too. */
+	constructor(giveBack: (resting: boolean) => void) {
 		this.#giveBack = giveBack;
 	}
 
@@ -52,11 +52,11 @@ export class MemoryReturn {
 		const busyFor = now - this.#first;
 		const missing = (busyFor >= busyMs ? shortQuietMs : quietMs) - (now - this.#last);
 		if (missing < 1) {
-			this.#giveBack();
+			this.#giveBack(false);
 			this.#again = true;
 			this.#wait(laterMs, () => {
 				this.close();
-				this.#giveBack();
+				this.#giveBack(true);
 			});
 			return;
 		}
@@ -65,21 +65,14 @@ export class MemoryReturn {
 	}
 }
 
-const MADV_DONTNEED = 4;
-
-/**
- * The full collection, compiled code that nobody called lately included, then malloc's free pages, then the mapping of
- * `code`, most of which only a start runs: it stays in the page cache, and what is called comes back page by page.
- */
-export function memoryGivenBack(
-	kernel: Pick<Kernel, "malloc_trim" | "madvise">,
-	code: readonly MemoryRange[],
-): () => void {
-	setFlagsFromString("--expose-gc");
-	const collect = runInNewContext("gc") as (options: object) => void;
-	return () => {
-		collect({ type: "major", execution: "sync", flavor: "last-resort" });
+/** The full collection and malloc's free pages; at rest the pages of program files. */
+export function memoryGivenBack(kernel: Pick<Kernel, "malloc_trim" | "madvise">): (resting: boolean) => void {
+	const collect = garbageCollection();
+	let files: FilePages | undefined;
+	return (resting) => {
+		if (resting) files ??= new FilePages(kernel); // not during the start; before the collection: it leaves garbage itself
+		collect();
 		kernel.malloc_trim(0);
-		for (const { address, length } of code) kernel.madvise(address, length, MADV_DONTNEED);
+		if (resting) files?.release();
 	};
 }

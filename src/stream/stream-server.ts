@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { Registry } from "prom-client";
 import { type WebSocket, WebSocketServer } from "ws";
 import { DaemonError } from "../errors/daemon-error.ts";
 import type { ErrorCode } from "../errors/error-code.ts";
@@ -13,7 +14,6 @@ import { type JsonValue, jsonOf } from "./json-value.ts";
 import { livePage } from "./live-page.ts";
 import { refusal } from "./request-guard.ts";
 import { parseStreamRequest, type StreamRequest } from "./stream-filter.ts";
-import { daemonMetrics } from "./stream-metrics.ts";
 import { type FrameSink, subscribe } from "./subscription.ts";
 
 export interface StreamServerOptions {
@@ -52,7 +52,12 @@ export function createStreamServer(options: StreamServerOptions): StreamServer {
 	const window = new FrameWindow(journal, windowSize);
 	const stopping = new AbortController();
 	const readers = new Set<Promise<void>>();
-	const metrics = daemonMetrics({ journal, actors, readers: () => readers.size });
+	// Their library takes 2 MB and looks at the event loop all the time: only a daemon that is scraped has it.
+	let metrics: Promise<Registry> | undefined;
+	const openMetrics = async (): Promise<Registry> => {
+		const { daemonMetrics } = await import("./stream-metrics.ts");
+		return daemonMetrics({ journal, actors, readers: () => readers.size });
+	};
 	const webSockets = new WebSocketServer({
 		noServer: true,
 		maxPayload: readerMessageLimit,
@@ -87,7 +92,11 @@ export function createStreamServer(options: StreamServerOptions): StreamServer {
 	const routes: Record<string, (url: URL, response: ServerResponse) => unknown> = {
 		"/": (_url, response) => send(response, 200, "text/html; charset=utf-8", livePage),
 		"/healthz": (_url, response) => send(response, 200, "text/plain; charset=utf-8", "ok\n"),
-		"/metrics": async (_url, response) => send(response, 200, metrics.contentType, await metrics.metrics()),
+		"/metrics": async (_url, response) => {
+			metrics ??= openMetrics();
+			const registry = await metrics;
+			send(response, 200, registry.contentType, await registry.metrics());
+		},
 		"/v1/actors": (url, response) => {
 			const path = url.searchParams.get("path");
 			const body = path === null ? { sequence: journal.last, actors: treeJson(actors) } : nodeJson(actors, path);

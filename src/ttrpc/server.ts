@@ -83,6 +83,8 @@ export interface ServeOptions {
 	readonly maximumCalls?: number;
 	/** Called with each error that is not a refusal a handler meant: for the log. */
 	readonly onError?: (error: DaemonError) => void;
+	/** Called with each request that has come. */
+	readonly onRequest?: () => void;
 	/** Permission bits of the socket file. Default 0600. */
 	readonly mode?: number;
 }
@@ -167,6 +169,7 @@ class Connection {
 
 	#request({ stream, type, flags, data }: Frame): void {
 		if (type !== frameType.request) return; // data of a stream whose request was refused
+		this.#options.onRequest?.();
 		let request: Request;
 		try {
 			request = Request.decode(data);

@@ -4,11 +4,18 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { DaemonError } from "../../errors/daemon-error.ts";
+import { garbageCollection } from "../../sys/collect-garbage.ts";
 import { DurableDatabase } from "./durable-database.ts";
 import type { WorkerAnswer, WorkerOptions, WorkerRequest } from "./worker-protocol.ts";
 
+/** Nothing was asked for so long: the garbage of a burst is collected. */
+const restMs = 5_000;
+
 const options = workerData as WorkerOptions;
 const database = new DurableDatabase(options);
+const collect = garbageCollection();
+/** This thread's heap is its own: the daemon's collection at rest does not reach it. */
+const rest = setTimeout(collect, restMs).unref();
 const answer = (message: WorkerAnswer): void => parentPort?.postMessage(message);
 
 function perform(request: WorkerRequest): Promise<unknown> {
@@ -25,6 +32,7 @@ function perform(request: WorkerRequest): Promise<unknown> {
 }
 
 parentPort?.on("message", ({ id, request }: { id: number; request: WorkerRequest }) => {
+	rest.refresh();
 	perform(request).then(
 		(result) => {
 			answer({ type: "done", id, result });
