@@ -1,13 +1,43 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ContainersDefinition } from "../../src/gen/containerd/services/containers/v1/containers.ts";
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
 import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { nativeKernel } from "../../src/sys/native-kernel.ts";
+import { openPidfd } from "../../src/sys/pidfd.ts";
 import { connect } from "../fixtures/grpc-client.ts";
 import { runtimeSpec } from "../fixtures/runtime-spec.ts";
-import { CommandLineError, execute } from "./execute.ts";
+import { execute } from "./execute.ts";
 import type { Peer } from "./peers.ts";
+
+/** Milliseconds of a life and of its parts. */
+export interface LifeTimes {
+	/** All of it; through the API with snapshot and container. */
+	readonly life: number;
+	/** create, start, exit and delete of the task alone: what the bare runtime does as well. */
+	readonly task: number;
+	readonly create: number;
+	readonly start: number;
+	/** From the answer to start until the exit is known. */
+	readonly exit: number;
+	readonly delete: number;
+}
+
+class StopWatch {
+	readonly #start = performance.now();
+	#last = this.#start;
+
+	lap(): number {
+		const before = this.#last;
+		this.#last = performance.now();
+		return this.#last - before;
+	}
+
+	total(): number {
+		return performance.now() - this.#start;
+	}
+}
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
@@ -50,8 +80,9 @@ export class LifeClient {
 		await this.#tasks.start({ containerId: id });
 	}
 
-	/** The whole life: start, wait for the exit, delete task, container and snapshot. Resolves with the exit code. */
-	async live(id: string, args: readonly string[]): Promise<number> {
+	/** The whole life: start, wait for the exit, delete task, container and snapshot. */
+	async live(id: string, args: readonly string[]): Promise<LifeTimes> {
+		const clock = new StopWatch();
 		const { mounts } = await this.#snapshots.prepare({ snapshotter: "overlayfs", key: id, parent: this.#parent });
 		await this.#containers.create({
 			container: {
@@ -65,12 +96,20 @@ export class LifeClient {
 				},
 			},
 		});
+		clock.lap();
 		await this.#tasks.create({ containerId: id, rootfs: mounts, options: this.#options });
-		const exit = this.#tasks.wait({ containerId: id });
+		const create = clock.lap();
+		const waited = this.#tasks.wait({ containerId: id });
 		await this.#tasks.start({ containerId: id });
-		const { exitStatus } = await exit;
-		await this.#deleteAll(id);
-		return exitStatus;
+		const start = clock.lap();
+		const { exitStatus } = await waited;
+		const exit = clock.lap();
+		if (exitStatus !== 0) throw new Error(`container ${id} ended with ${exitStatus}`);
+		await this.#tasks.delete({ containerId: id });
+		const deletion = clock.lap();
+		await this.#snapshots.remove({ snapshotter: "overlayfs", key: id });
+		await this.#containers.delete({ id });
+		return { life: clock.total(), task: create + start + exit + deletion, create, start, exit, delete: deletion };
 	}
 
 	/** Kills and removes what start() made. */
@@ -88,7 +127,10 @@ export class LifeClient {
 	}
 }
 
-/** The bare OCI runtime: create, start, wait for the end, delete, on a root file system that is already there. */
+/**
+ * The bare OCI runtime: create, start, delete, one process each, on a root file system that is already there. The end of
+ * the init is learnt from a pidfd: a loop of `delete` until it succeeds would measure how often it fails.
+ */
 export class BareRuntime {
 	readonly #runtime: string;
 	readonly #directory: string;
@@ -98,23 +140,37 @@ export class BareRuntime {
 		this.#directory = directory;
 	}
 
-	async live(id: string, rootfs: string, args: readonly string[]): Promise<void> {
+	async live(id: string, rootfs: string, args: readonly string[]): Promise<LifeTimes> {
+		const clock = new StopWatch();
 		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
 		writeFileSync(
 			join(bundle, "config.json"),
 			JSON.stringify({ ...runtimeSpec(`/troupe-bench/bare-${id}`, args), root: { path: rootfs } }),
 		);
 		const root = ["--root", join(this.#directory, "state")];
-		await execute(this.#runtime, [...root, "create", "--bundle", bundle, id]);
+		const pidFile = join(bundle, "pid");
+		clock.lap();
+		await execute(this.#runtime, [...root, "create", "--bundle", bundle, "--pid-file", pidFile, id]);
+		const create = clock.lap();
+		const ended = endOf(Number(readFileSync(pidFile, "utf8")));
 		await execute(this.#runtime, [...root, "start", id]);
-		for (;;) {
-			try {
-				await execute(this.#runtime, [...root, "delete", id]);
-				break;
-			} catch (error) {
-				if (!(error instanceof CommandLineError)) throw error; // still running: its init has not ended yet
-			}
-		}
+		const start = clock.lap();
+		await ended;
+		const exit = clock.lap();
+		await execute(this.#runtime, [...root, "delete", id]);
+		const deletion = clock.lap();
 		rmSync(bundle, { recursive: true });
+		return { life: clock.total(), task: create + start + exit + deletion, create, start, exit, delete: deletion };
 	}
+}
+
+/** Resolves when the process has ended, whoever its parent is. */
+async function endOf(pid: number): Promise<void> {
+	const pidfd = openPidfd(nativeKernel, pid);
+	if (pidfd === undefined) return;
+	const ended = Promise.withResolvers<void>();
+	const poll = nativeKernel.poll(pidfd, () => ended.resolve());
+	await ended.promise;
+	poll.close();
+	nativeKernel.close(pidfd);
 }

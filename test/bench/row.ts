@@ -7,6 +7,6 @@ export interface Row {
 	readonly troupe: Summary;
 	readonly containerd: Summary;
 	readonly bare?: Summary;
-	/** Largest wanted ratio of medians, troupe / containerd. */
-	readonly goal: number;
+	/** Largest wanted ratio, troupe / containerd; undefined for a row that only explains another. */
+	readonly goal?: number | undefined;
 }

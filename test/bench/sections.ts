@@ -4,12 +4,12 @@ import { busyboxTree } from "../fixtures/busybox-layer.ts";
 import { pushImage } from "../fixtures/push-image.ts";
 import { hostTrees, packLayer } from "./big-image.ts";
 import { execute } from "./execute.ts";
-import { BareRuntime, LifeClient } from "./life.ts";
+import { BareRuntime, LifeClient, type LifeTimes } from "./life.ts";
 import { type Peer, pss } from "./peers.ts";
 import type { Row } from "./row.ts";
 import { treeOf } from "./same-tree.ts";
 import { lease, namespace, pull, type Stage } from "./stage.ts";
-import { summarize, timed } from "./statistics.ts";
+import { type Summary, summarize, timed } from "./statistics.ts";
 
 const lives = 100;
 const warmUps = 3;
@@ -21,8 +21,12 @@ const restMs = 40_000;
 /** Largest wanted share of containerd's memory, by the number of idle containers. */
 const memoryGoals: Readonly<Record<number, number>> = { 50: 0.5, 100: 0.4 };
 
+/** Largest wanted ratio of each part of a life; the parts of a task are shown to tell where its time goes. */
+const lifeGoals: Readonly<Partial<Record<keyof LifeTimes, number>>> = { life: 0.6, task: 0.6 };
 const ociRuntimes = ["crun", "runc"];
 const topOf = (chainIds: readonly string[]): string => chainIds.at(-1) ?? "";
+
+const parts = ["life", "task", "create", "start", "exit", "delete"] as const;
 
 /** A container's life through the API with each OCI runtime, beside the runtime alone. */
 export async function benchLife(stage: Stage): Promise<Row[]> {
@@ -31,31 +35,41 @@ export async function benchLife(stage: Stage): Promise<Row[]> {
 	mkdirSync(rootfs);
 	busyboxTree(rootfs);
 	for (const runtime of ociRuntimes) {
-		const peers = [stage.troupe, stage.containerd].map((peer) => ({
-			client: new LifeClient(peer, namespace, topOf(stage.small.chainIds), runtime, lease),
-			times: [] as number[],
-		}));
-		const bare = new BareRuntime(runtime, stage.directory);
-		const bareTimes: number[] = [];
-		for (let turn = -warmUps; turn < lives; turn++) {
-			for (const { client, times } of peers) {
-				const time = await timed(() => client.live(`life-${turn + warmUps}`, ["true"]));
+		const clients = [stage.troupe, stage.containerd].map(
+			(peer) => new LifeClient(peer, namespace, topOf(stage.small.chainIds), runtime, lease),
+		);
+		const alone = new BareRuntime(runtime, stage.directory);
+		const contestants = [
+			...clients.map((client) => (id: string) => client.live(id, ["true"])),
+			(id: string) => alone.live(id, rootfs, ["true"]),
+		].map((live) => ({ live, times: [] as LifeTimes[] }));
+		for (let turn = -warmUps; turn < lives; turn++)
+			for (const { live, times } of contestants) {
+				const time = await live(`life-${turn + warmUps}`);
 				if (turn >= 0) times.push(time);
 			}
-			const time = await timed(() => bare.live(`bare-${turn + warmUps}`, rootfs, ["true"]));
-			if (turn >= 0) bareTimes.push(time);
-		}
-		const [troupe = [], containerd = []] = peers.map((peer) => peer.times);
-		rows.push({
-			what: `life of a container, ${runtime}`,
-			unit: "ms",
-			troupe: summarize(troupe),
-			containerd: summarize(containerd),
-			bare: summarize(bareTimes),
-			goal: 0.6,
-		});
+		const row = (part: keyof LifeTimes): Row => {
+			const [troupe, containerd, bare] = contestants.map(({ times }) => summarize(times.map((time) => time[part])));
+			if (troupe === undefined || containerd === undefined || bare === undefined)
+				throw new Error("three were measured");
+			const what = part === "life" ? "life of a container" : part === "task" ? "its task" : `  ${part}`;
+			return { what: `${what}, ${runtime}`, unit: "ms", troupe, containerd, bare, goal: lifeGoals[part] };
+		};
+		const [life, task, ...ofTask] = parts.map(row) as [Row, Row, ...Row[]];
+		rows.push(life, overhead(life), task, overhead(task), ...ofTask);
 	}
 	return rows;
+}
+
+/** What each peer takes longer than the bare runtime, at the median and at the 99th percentile. */
+function overhead({ what, unit, troupe, containerd, bare = troupe }: Row): Row {
+	const over = ({ median, p99, min, n }: Summary): Summary => ({
+		median: median - bare.median,
+		p99: p99 - bare.p99,
+		min: min - bare.min,
+		n,
+	});
+	return { what: `overhead over bare, ${what}`, unit, troupe: over(troupe), containerd: over(containerd), goal: 0.5 };
 }
 
 /** `run --rm IMAGE true` end to end, the CLI's own start included. */

@@ -8,7 +8,8 @@ export interface Summary {
 
 export function summarize(values: readonly number[]): Summary {
 	const sorted = [...values].sort((a, b) => a - b);
-	const at = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
+	// nearest rank: of 100 values the 99th, not the largest
+	const at = (q: number): number => sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
 	return { median: at(0.5), p99: at(0.99), min: at(0), n: sorted.length };
 }
 
