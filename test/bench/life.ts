@@ -10,6 +10,7 @@ import { connect } from "../fixtures/grpc-client.ts";
 import { runtimeSpec } from "../fixtures/runtime-spec.ts";
 import { execute } from "./execute.ts";
 import type { Peer } from "./peers.ts";
+import { namespace } from "./stage.ts";
 
 /** Milliseconds of a life and of its parts. */
 export interface LifeTimes {
@@ -72,7 +73,7 @@ export class LifeClient {
 				runtime: { name: this.#peer.runtime, options: this.#options },
 				spec: {
 					typeUrl: specType,
-					value: Buffer.from(JSON.stringify(runtimeSpec(`/troupe-bench/${this.#peer.name}-${id}`, args))),
+					value: Buffer.from(JSON.stringify(runtimeSpec(`/${namespace}/${this.#peer.name}-${id}`, args))),
 				},
 			},
 		});
@@ -92,7 +93,7 @@ export class LifeClient {
 				runtime: { name: this.#peer.runtime, options: this.#options },
 				spec: {
 					typeUrl: specType,
-					value: Buffer.from(JSON.stringify(runtimeSpec(`/troupe-bench/${this.#peer.name}-${id}`, args))),
+					value: Buffer.from(JSON.stringify(runtimeSpec(`/${namespace}/${this.#peer.name}-${id}`, args))),
 				},
 			},
 		});
@@ -145,7 +146,7 @@ export class BareRuntime {
 		const bundle = mkdtempSync(join(this.#directory, "bundle-"));
 		writeFileSync(
 			join(bundle, "config.json"),
-			JSON.stringify({ ...runtimeSpec(`/troupe-bench/bare-${id}`, args), root: { path: rootfs } }),
+			JSON.stringify({ ...runtimeSpec(`/${namespace}/bare-${id}`, args), root: { path: rootfs } }),
 		);
 		const root = ["--root", join(this.#directory, "state")];
 		const pidFile = join(bundle, "pid");

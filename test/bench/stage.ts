@@ -9,7 +9,7 @@ import { type Registry, startRegistry } from "../fixtures/registry.ts";
 import { execute } from "./execute.ts";
 import { type Peer, removeTree, startContainerd, startTroupe } from "./peers.ts";
 
-/** Its own for each run: OCI runtimes keep their state per namespace at fixed places below /run. */
+/** Its own for each run, and the parent of its cgroups: OCI runtimes keep their state per namespace below /run. */
 export const namespace = `bench-${process.pid}`;
 export const lease = "bench";
 
@@ -50,8 +50,7 @@ export async function openStage(directory: string): Promise<Stage> {
 
 /** The empty parents of the containers' cgroups, which OCI runtimes leave; one that is not empty stays and is an error. */
 function removeCgroups(): void {
-	for (const parent of ["troupe-bench", namespace])
-		for (const path of globSync(`/sys/fs/cgroup/{.,*}/${parent}`)) rmdirSync(path);
+	for (const path of globSync(`/sys/fs/cgroup/{.,*}/${namespace}`)) rmdirSync(path);
 }
 
 /** Pulls and unpacks with the peer's own client. */
