@@ -140,7 +140,8 @@ export const taskMachine = setup({
 		input: {} as TaskInput,
 		context: {} as TaskContext,
 		events: {} as TaskRequest | TaskFact | KernelFact,
-		meta: {} as { stash?: readonly TaskRequest["type"][] }, // requests held until the state changes
+		// requests held until the state changes; whether the state before says enough after a restart
+		meta: {} as { stash?: readonly TaskRequest["type"][]; volatile?: boolean },
 	},
 	guards: {
 		isDeadline: (_, { name, passed }: { name: Deadline; passed: string }) => name === passed,
@@ -307,7 +308,7 @@ export const taskMachine = setup({
 		starting: {
 			entry: ["askShimToStart", wait("start")],
 			exit: waited("start"),
-			meta: { stash: [...held, "kill", "resizePty", "closeIo", "update"] },
+			meta: { stash: [...held, "kill", "resizePty", "closeIo", "update"], volatile: true },
 			on: {
 				"process.exited": { guard: isInit, actions: noteEarly }, // kept: the start is told first
 				"shim.started": {
@@ -436,7 +437,7 @@ export const taskMachine = setup({
 		deleting: {
 			entry: ["askShimToDelete", wait("delete")],
 			exit: waited("delete"),
-			meta: { stash: ["delete"] },
+			meta: { stash: ["delete"], volatile: true },
 			on: {
 				wait: { actions: replyExit },
 				"shim.deleted": {

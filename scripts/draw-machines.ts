@@ -69,8 +69,10 @@ function table(machine: AnyStateMachine): string {
 					: `${deadline.ms / 1000} s`
 				: "–";
 			const takes = Object.keys(inner.config.on ?? {}).filter((type) => !type.includes(".") && type !== "restored");
-			const holds = (inner.meta as { stash?: readonly string[] } | undefined)?.stash ?? [];
-			rows.push(`| ${inner.path.join(".")} | ${cell(entry)} | ${limit} | ${cell(takes)} | ${cell(holds)} |`);
+			const { stash: holds = [], volatile = false } = (inner.meta ?? {}) as { stash?: string[]; volatile?: boolean };
+			rows.push(
+				`| ${inner.path.join(".")}${volatile ? " (volatile)" : ""} | ${cell(entry)} | ${limit} | ${cell(takes)} | ${cell(holds)} |`,
+			);
 			visit(inner);
 		}
 	};

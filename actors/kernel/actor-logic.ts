@@ -24,6 +24,17 @@ export type Effect = (params: unknown, scope: Scope) => unknown;
 const longestMacrostep = 1_000;
 
 const kernelOrders: ReadonlySet<string> = new Set(Object.keys(kernelEffects));
+const deadlineOrders: ReadonlySet<string> = new Set(["setDeadline", "clearDeadline"]);
+const answers: ReadonlySet<string> = new Set(["reply", "refuse"]);
+
+/** Whether there is nothing in the orders but answers. */
+export const onlyAnswers = (orders: readonly Order[]): boolean => orders.every(({ type }) => answers.has(type));
+
+/** What a state node says to the kernel. */
+interface StateMeta {
+	readonly stash?: readonly string[];
+	readonly volatile?: boolean;
+}
 
 /** A checked definition, and the pure steps of its machine. */
 export class ActorLogic<Machine extends AnyStateMachine> {
@@ -33,6 +44,7 @@ export class ActorLogic<Machine extends AnyStateMachine> {
 	readonly effects: ReadonlyMap<string, Effect>;
 	readonly #machine: AnyStateMachine;
 	readonly #held = new Map<AnyStateNode, ReadonlySet<string>>();
+	readonly #volatile = new Set<AnyStateNode>();
 	readonly #scope: Parameters<AnyStateMachine["transition"]>[2];
 	#orders: Order[] = [];
 
@@ -44,7 +56,7 @@ export class ActorLogic<Machine extends AnyStateMachine> {
 		this.#check();
 		this.#machine = definition.machine.provide({});
 		this.#machine.options = { maxIterations: longestMacrostep, ...finite(definition.machine.options) };
-		this.#noteHeld(this.#machine.root);
+		this.#noteMeta(this.#machine.root);
 		// xstate's transition() makes an actor, and with it an initial snapshot, at every step: one is enough
 		const self = createActor(this.#machine);
 		this.#scope = {
@@ -82,6 +94,15 @@ export class ActorLogic<Machine extends AnyStateMachine> {
 		return this.#held.size > 0 && snapshot._nodes.some((node) => this.#held.get(node)?.has(type) === true);
 	}
 
+	/** Whether a step into a volatile state orders nothing that must be durable first: neither contributions nor answers. */
+	mayBeKeptLater({ snapshot, orders }: Step): boolean {
+		return (
+			this.#volatile.size > 0 &&
+			snapshot._nodes.some((node) => this.#volatile.has(node)) &&
+			orders.every(({ type }) => this.effects.has(type) || deadlineOrders.has(type))
+		);
+	}
+
 	/** Whether the state names the event, be it to say that nothing is to be done. */
 	names(snapshot: AnyMachineSnapshot, type: string): boolean {
 		return snapshot._nodes.some((node) => {
@@ -108,10 +129,11 @@ export class ActorLogic<Machine extends AnyStateMachine> {
 			throw new Error(`machine "${this.#machine.id}" orders "${type}", which is neither a contribution nor an effect`);
 	}
 
-	#noteHeld(node: AnyStateNode): void {
-		const stash = (node.meta as { readonly stash?: readonly string[] } | undefined)?.stash;
-		if (stash !== undefined && stash.length > 0) this.#held.set(node, new Set(stash));
-		for (const inner of Object.values(node.states)) this.#noteHeld(inner);
+	#noteMeta(node: AnyStateNode): void {
+		const { stash = [], volatile = false } = (node.meta ?? {}) as StateMeta;
+		if (stash.length > 0) this.#held.set(node, new Set(stash));
+		if (volatile) this.#volatile.add(node);
+		for (const inner of Object.values(node.states)) this.#noteMeta(inner);
 	}
 
 	#check(): void {

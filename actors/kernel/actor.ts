@@ -2,7 +2,7 @@ import type { AnyMachineSnapshot } from "xstate";
 import { DaemonError, type ObjectIdentity } from "../../src/errors/daemon-error.ts";
 import type { ErrorCode } from "../../src/errors/error-code.ts";
 import type { Value } from "../../src/metadata/store/store.ts";
-import type { AnyActorLogic, Order, Step } from "./actor-logic.ts";
+import { type AnyActorLogic, type Order, onlyAnswers, type Step } from "./actor-logic.ts";
 import type { ActorRef, AskOptions } from "./actor-ref.ts";
 import type { AskedRequest } from "./ask.ts";
 import type { ActorChildSpec, Shutdown } from "./child-spec.ts";
@@ -15,7 +15,7 @@ import { type Envelope, Mailbox } from "./mailbox.ts";
 import type { Message } from "./message.ts";
 import type { Node, NodeEnded, Runtime, StopPurpose, Supervision } from "./node.ts";
 import { decodeRecord } from "./record.ts";
-import { stageStep } from "./stage-step.ts";
+import { type Passage, stageStep } from "./stage-step.ts";
 import { sameState, stateInWords } from "./state-value.ts";
 import { within } from "./within.ts";
 
@@ -50,6 +50,8 @@ export class Actor implements Node, ActorRef, Resident {
 	#snapshot: AnyMachineSnapshot | undefined;
 	/** Settles, without an error, when the step that is on its way to the disk has been dealt with. */
 	#commit: Promise<void> | undefined;
+	/** Steps into volatile states since the last record, and the requests that led there. */
+	#unsaved: readonly (Passage & { readonly request: string })[] = [];
 	#scheduled = false;
 	#cancelPause: (() => void) | undefined;
 	/** A commit that settled after its incarnation was cut off had reached a final state. */
@@ -203,7 +205,24 @@ export class Actor implements Node, ActorRef, Resident {
 		}
 		const cause = { message: event, envelope };
 		if (this.#logic.definition.durable === undefined) this.#apply(step, plan, cause);
-		else void this.#commitStep(step, plan, cause);
+		else if (this.#isAnswered(snapshot, step, plan)) this.#apply(step, plan, cause);
+		else if (envelope.lane === "request" && this.#logic.mayBeKeptLater(step)) {
+			const passage = { from: this.#state, to: step.snapshot.value as Value, message: event, request: envelope.id };
+			this.#unsaved = [...this.#unsaved, passage];
+			this.#apply(step, plan, cause);
+		} else void this.#commitStep(step, plan, cause);
+	}
+
+	/** Nothing changes, and what the answer tells is durable. */
+	#isAnswered(before: AnyMachineSnapshot, { snapshot, orders }: Step, plan: DeadlinePlan): boolean {
+		return (
+			this.#unsaved.length === 0 &&
+			snapshot.context === before.context &&
+			snapshot.status === before.status &&
+			sameState(snapshot.value as Value, before.value as Value) &&
+			plan === this.#deadlines.current &&
+			onlyAnswers(orders)
+		);
 	}
 
 	// ---- commit
@@ -224,8 +243,9 @@ export class Actor implements Node, ActorRef, Resident {
 			try {
 				const { identity } = this;
 				const { since, by } = this.#chronicle.after(from, step.snapshot.value as Value, message.type);
-				const parts = { logic, durable, identity, from, step, message, since, by, deadlines, scope: incarnation };
-				stageStep(transaction, parts);
+				const earlier = this.#unsaved.map(({ request: _, ...passage }) => passage);
+				const parts = { logic, durable, identity, earlier, from, step, message, since, by, deadlines };
+				stageStep(transaction, { ...parts, scope: incarnation });
 			} catch (error) {
 				ours = { error };
 				throw error;
@@ -234,6 +254,7 @@ export class Actor implements Node, ActorRef, Resident {
 		const result = settled.then(
 			(): CommitResult => {
 				this.#commit = undefined;
+				this.#unsaved = [];
 				if (cause.envelope?.lane === "fact") cause.envelope.acknowledge?.resolve(); // durable, whatever happens next
 				if (incarnation.over) this.#noteLost(step, cause);
 				else this.#applyAndWake(step, deadlines, cause);
@@ -505,6 +526,12 @@ export class Actor implements Node, ActorRef, Resident {
 	/** Same mailbox: held requests go back to its front; a durable successor may still answer what was taken. */
 	#keepForSuccessor(): void {
 		this.#mailbox.release();
+		// no record tells a successor of these
+		for (const { request, message } of this.#unsaved)
+			this.#mailbox.settle(request, (asked) =>
+				asked.refuse(this.#error("Aborted", `was restarted without an answer to ${message.type}`)),
+			);
+		this.#unsaved = [];
 		if (this.#logic.definition.durable === undefined) this.#refuseOpen("was restarted");
 	}
 

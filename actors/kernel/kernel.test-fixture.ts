@@ -54,6 +54,7 @@ type ProbeRequest =
 	| { type: "wait"; request: string }
 	| { type: "knock"; request: string }
 	| { type: "work"; request: string }
+	| { type: "prepare"; request: string }
 	| { type: "decline"; request: string }
 	| { type: "explode"; request: string }
 	| { type: "explodeLate"; request: string }
@@ -162,6 +163,7 @@ export const probeMachine = setup({
 		idle: {
 			on: {
 				work: { target: "busy", actions: { type: "reply", params: ({ event }) => ({ request: event.request }) } },
+				prepare: { target: "preparing", actions: "remember" },
 				knock: {
 					actions: [
 						{ type: "say", params: { text: "knock" } },
@@ -171,6 +173,16 @@ export const probeMachine = setup({
 			},
 		},
 		busy: { meta: { stash: ["knock"] }, on: { "work.done": "idle" } },
+		preparing: {
+			entry: { type: "say", params: { text: "preparing" } },
+			meta: { volatile: true },
+			on: {
+				"work.done": {
+					target: "busy",
+					actions: { type: "reply", params: ({ context }) => ({ request: context.waiting.at(-1) ?? "" }) },
+				},
+			},
+		},
 		looping: { always: "loopingBack" },
 		loopingBack: { always: "looping" },
 		finished: { type: "final", entry: { type: "say", params: { text: "finished" } } },

@@ -371,13 +371,15 @@ test("an exit while the daemon was away is told by the reconciliation, and not a
 test("a start that was under way at the restart is told if it happened", async () => {
 	await world.manager.tasks.create(creationOf("web"), call);
 	const hangs = Promise.withResolvers<void>();
+	const reached = Promise.withResolvers<void>();
 	world.shim.next("start", () => {
 		world.shim.process("web").status = 2;
+		reached.resolve();
 		return hangs.promise;
 	});
 	const starting = world.manager.tasks.start(init, call);
 	starting.catch(() => {});
-	await stateOf("starting");
+	await reached.promise;
 	await restart();
 	await assert.rejects(starting);
 	hangs.resolve();
