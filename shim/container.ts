@@ -4,7 +4,7 @@ import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts"
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
-import { type DirectContainer, deleteDirectly, runsItsProgram, startDirectly } from "./direct-runtime.ts";
+import { type DirectContainer, deleteDirectly, removeGroups, runsItsProgram, startDirectly } from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
 import type { Entry, Fact } from "./exit-journal.ts";
@@ -33,6 +33,8 @@ export interface ContainerContext extends StdioContext, RuntimeContext {
 	/** Makes facts durable. */
 	record(facts: readonly Fact[]): readonly Entry[];
 	acknowledge(seq: number): void;
+	/** Events are published too that the daemon can tell from the answers to its calls. */
+	readonly reportsAll: boolean;
 	publish(containerId: string, report: Report): void;
 }
 
@@ -124,7 +126,8 @@ export class Container {
 	}
 
 	publish<Name extends Parameters<typeof report>[1]>(name: Name, message: Parameters<typeof report<Name>>[2]): void {
-		this.context.publish(this.id, report(this.context.namespace, name, message));
+		const { namespace, reportsAll } = this.context;
+		if (reportsAll) this.context.publish(this.id, report(namespace, name, message));
 	}
 
 	/** Starts the created init, or an exec. Its start is reported before its exit, even if that came first. */
@@ -269,13 +272,9 @@ export class Container {
 	/** A process of this container has ended, and the journal knows. */
 	exited(process: ContainerProcess, entry: Entry, exit: Exit): void {
 		process.ended(exit);
-		try {
-			this.save();
-		} catch (reason) {
-			this.context.log("error", "the container's record cannot be written", { id: this.id, reason: reasonOf(reason) });
-		}
 		if (process === this.init && !this.parts.ownPidNamespace) this.killAll(9);
 		void this.#reportExit(process, entry, exit);
+		this.#saveSoon(); // the journal has it, and this turn of the loop hears no acknowledgement
 	}
 
 	async #reportExit(process: ContainerProcess, entry: Entry, exit: Exit): Promise<void> {
@@ -288,6 +287,7 @@ export class Container {
 			reportOf(entry, () => this.context.acknowledge(entry.seq)),
 		);
 		process.reported(exit);
+		if (process === this.init) setImmediate(() => this.#clearGroups());
 		try {
 			await process.stdio?.release();
 			standby.releaseStdio(this.id, process.execId);
@@ -394,6 +394,17 @@ export class Container {
 		const { cgroup } = this;
 		if (direct && ownPidNamespace && cgroup !== undefined && deleteDirectly(this.#direct, cgroup)) return;
 		await this.discard(timeoutMs);
+	}
+
+	/** Ahead of the deletion, while the daemon and its client are busy with the exit. What cannot be removed is left to it. */
+	#clearGroups(): void {
+		const { direct, ownPidNamespace } = this.parts;
+		if (!direct || !ownPidNamespace || this.cgroup === undefined || this.#gone) return;
+		try {
+			removeGroups(this.#direct, this.cgroup);
+		} catch (reason) {
+			this.context.log("warning", "control groups not removed yet", { id: this.id, reason: reasonOf(reason) });
+		}
 	}
 
 	/** Has the OCI runtime forget the container, killing what is left of it. */

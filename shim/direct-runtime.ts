@@ -114,6 +114,13 @@ export const execFifo = (state: string): string => join(state, "exec.fifo");
  * is no obstacle.
  */
 export function deleteDirectly(container: DirectContainer, cgroup: Cgroup): boolean {
+	if (!removeGroups(container, cgroup)) return false;
+	rmSync(container.state, { recursive: true, force: true });
+	return true;
+}
+
+/** The first half of {@link deleteDirectly}: the removal of groups that are gone already costs the second half nothing. */
+export function removeGroups(container: DirectContainer, cgroup: Cgroup): boolean {
 	if (runtimeKind(container) === undefined) return false;
 	try {
 		for (const directory of cgroup.own()) removeGroup(directory);
@@ -121,7 +128,6 @@ export function deleteDirectly(container: DirectContainer, cgroup: Cgroup): bool
 		if (failedWith(reason, "EBUSY", "ENOTEMPTY")) return false;
 		throw reason;
 	}
-	rmSync(container.state, { recursive: true, force: true });
 	return true;
 }
 

@@ -17,6 +17,8 @@ export interface Settings {
 	readonly runtimeTimeoutMs: number;
 	/** TROUPE_OPEN_FILES, set by the launcher: the soft limit of open files that containers inherit. */
 	readonly openFiles: number | undefined;
+	/** TROUPE_SHIM_REPORTS: `exits` leaves out what the daemon knows from the answers to its calls. Default `all`. */
+	readonly reports: "all" | "exits";
 	/** TTRPC_ADDRESS, else the gRPC address with `.ttrpc`. */
 	readonly eventsAddress: string;
 }
@@ -29,6 +31,7 @@ export function readSettings(environment: Environment, address: string): Setting
 		runtime: environment.TROUPE_OCI_RUNTIME || undefined,
 		runtimeTimeoutMs: positive(environment.TROUPE_RUNTIME_TIMEOUT_MS) ?? 120_000,
 		openFiles: positive(environment.TROUPE_OPEN_FILES),
+		reports: environment.TROUPE_SHIM_REPORTS === "exits" ? "exits" : "all",
 		eventsAddress: environment.TTRPC_ADDRESS || `${address}.ttrpc`,
 	};
 }

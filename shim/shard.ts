@@ -92,6 +92,7 @@ export class Shard {
 			},
 			record: (facts) => this.#journal.append(facts),
 			acknowledge: (seq) => this.#journal.acknowledge(seq),
+			reportsAll: settings.reports === "all",
 			publish: (containerId, report) => this.publisher.publish(containerId, report),
 		};
 	}

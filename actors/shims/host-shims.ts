@@ -56,6 +56,7 @@ export function startHostShims(options: HostShimsOptions): Promise<Shims> {
 		...options.environment,
 		TROUPE_SHIM_STATE: state,
 		TROUPE_SHIM_GROUPING: grouping,
+		TROUPE_SHIM_REPORTS: "exits", // the others the tasks' actors publish, when a shim has answered
 		TROUPE_SHIM_SHARD_SIZE: String(shardSize),
 		...(options.sockets === undefined ? {} : { TROUPE_SHIM_SOCKETS: options.sockets }),
 		...(options.ociRuntime === undefined ? {} : { TROUPE_OCI_RUNTIME: options.ociRuntime }),
