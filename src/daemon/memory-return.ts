@@ -4,9 +4,12 @@ import type { Kernel } from "../sys/kernel.ts";
 
 /** So long nothing must have happened before a collection. */
 const quietMs = 1_000;
-/** After so long without such a pause a short one is enough. */
-const busyMs = 4_000;
-const shortQuietMs = 50;
+/**
+ * After so long without such a pause a short one is enough. Code that was thrown away is compiled again: collecting every
+ * four busy seconds cost a quarter of the daemon's time.
+ */
+const busyMs = 30_000;
+const shortQuietMs = 250;
 /** Then idle worker threads have ended, and what waited for the first collection to be let go is garbage: one more. */
 const laterMs = 4_000;
 
