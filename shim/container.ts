@@ -4,7 +4,14 @@ import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts"
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
-import { type DirectContainer, deleteDirectly, removeGroups, runsItsProgram, startDirectly } from "./direct-runtime.ts";
+import {
+	type DirectContainer,
+	deleteDirectly,
+	removeGroups,
+	removeState,
+	runsItsProgram,
+	startDirectly,
+} from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
 import type { Entry, Fact } from "./exit-journal.ts";
@@ -64,6 +71,8 @@ export class Container {
 	readonly context: ContainerContext;
 	readonly #turns = new Turns();
 	#gone = false;
+	/** Its control groups were removed ahead of its deletion. */
+	#hasNoGroups = false;
 	/** The record does not say yet what is true. */
 	#unsaved = false;
 
@@ -392,6 +401,7 @@ export class Container {
 	async clear(timeoutMs?: number): Promise<void> {
 		const { direct, ownPidNamespace } = this.parts;
 		const { cgroup } = this;
+		if (this.#hasNoGroups) return removeState(this.#direct);
 		if (direct && ownPidNamespace && cgroup !== undefined && deleteDirectly(this.#direct, cgroup)) return;
 		await this.discard(timeoutMs);
 	}
@@ -401,7 +411,7 @@ export class Container {
 		const { direct, ownPidNamespace } = this.parts;
 		if (!direct || !ownPidNamespace || this.cgroup === undefined || this.#gone) return;
 		try {
-			removeGroups(this.#direct, this.cgroup);
+			this.#hasNoGroups = removeGroups(this.#direct, this.cgroup);
 		} catch (reason) {
 			this.context.log("warning", "control groups not removed yet", { id: this.id, reason: reasonOf(reason) });
 		}

@@ -115,11 +115,14 @@ export const execFifo = (state: string): string => join(state, "exec.fifo");
  */
 export function deleteDirectly(container: DirectContainer, cgroup: Cgroup): boolean {
 	if (!removeGroups(container, cgroup)) return false;
-	rmSync(container.state, { recursive: true, force: true });
+	removeState(container);
 	return true;
 }
 
-/** The first half of {@link deleteDirectly}: the removal of groups that are gone already costs the second half nothing. */
+/** The second half of {@link deleteDirectly}, when {@link removeGroups} has done the first. */
+export const removeState = ({ state }: DirectContainer): void => rmSync(state, { recursive: true, force: true });
+
+/** False as of {@link deleteDirectly}. */
 export function removeGroups(container: DirectContainer, cgroup: Cgroup): boolean {
 	if (runtimeKind(container) === undefined) return false;
 	try {
