@@ -33,6 +33,8 @@ try {
 const table = new Table({
 	head: ["what", "unit", "troupe", "p99", "containerd", "p99", "bare", "p99", "ratio", "p99", "goal"],
 });
+/** None where noise has made the peer faster than what it adds to. */
+const ratio = (ours: number, theirs: number): string => (theirs > 0 ? (ours / theirs).toFixed(2) : "–");
 const shown = (value: number | undefined): string => (value === undefined ? "" : value.toFixed(1));
 for (const row of rows)
 	table.push([
@@ -44,8 +46,8 @@ for (const row of rows)
 		shown(row.containerd.p99),
 		shown(row.bare?.median),
 		shown(row.bare?.p99),
-		(row.troupe.median / row.containerd.median).toFixed(2),
-		(row.troupe.p99 / row.containerd.p99).toFixed(2),
+		ratio(row.troupe.median, row.containerd.median),
+		ratio(row.troupe.p99, row.containerd.p99),
 		row.goal === undefined ? "" : `≤ ${row.goal}`,
 	]);
 console.log(table.toString());
