@@ -1,14 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { findExecutable } from "../../shim/oci-runtime.ts";
 import { ContainersDefinition } from "../../src/gen/containerd/services/containers/v1/containers.ts";
 import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
 import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
 import { Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { nativeKernel } from "../../src/sys/native-kernel.ts";
 import { openPidfd } from "../../src/sys/pidfd.ts";
+import { spawn } from "../../src/sys/spawn.ts";
 import { connect } from "../fixtures/grpc-client.ts";
 import { runtimeSpec } from "../fixtures/runtime-spec.ts";
-import { execute } from "./execute.ts";
 import type { Peer } from "./peers.ts";
 import { namespace } from "./stage.ts";
 
@@ -137,7 +138,9 @@ export class BareRuntime {
 	readonly #directory: string;
 
 	constructor(runtime: string, directory: string) {
-		this.#runtime = runtime;
+		const file = findExecutable(runtime);
+		if (file === undefined) throw new Error(`${runtime} is not installed`);
+		this.#runtime = file;
 		this.#directory = directory;
 	}
 
@@ -151,17 +154,36 @@ export class BareRuntime {
 		const root = ["--root", join(this.#directory, "state")];
 		const pidFile = join(bundle, "pid");
 		clock.lap();
-		await execute(this.#runtime, [...root, "create", "--bundle", bundle, "--pid-file", pidFile, id]);
+		await this.#run([...root, "create", "--bundle", bundle, "--pid-file", pidFile, id]);
 		const create = clock.lap();
 		const ended = endOf(Number(readFileSync(pidFile, "utf8")));
-		await execute(this.#runtime, [...root, "start", id]);
+		await this.#run([...root, "start", id]);
 		const start = clock.lap();
 		await ended;
 		const exit = clock.lap();
-		await execute(this.#runtime, [...root, "delete", id]);
+		await this.#run([...root, "delete", id]);
 		const deletion = clock.lap();
 		rmSync(bundle, { recursive: true });
 		return { life: clock.total(), task: create + start + exit + deletion, create, start, exit, delete: deletion };
+	}
+
+	/** As the shim does: Node's own child processes take 1.4 ms longer each. */
+	async #run(args: readonly string[]): Promise<void> {
+		const errors = join(this.#directory, "bare-errors");
+		const [nothing, log] = [openSync("/dev/null", "r+"), openSync(errors, "w")];
+		const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
+		const descriptors = [nothing, nothing, log];
+		try {
+			const pid = spawn(nativeKernel, { file: this.#runtime, args, environment, descriptors });
+			await endOf(pid);
+			const status = Buffer.alloc(4);
+			nativeKernel.waitpid(pid, status, 0);
+			if (status.readInt32LE() !== 0)
+				throw new Error(`${this.#runtime} ${args.join(" ")}: ${readFileSync(errors, "utf8").trim()}`);
+		} finally {
+			closeSync(nothing);
+			closeSync(log);
+		}
 	}
 }
 
