@@ -222,6 +222,8 @@ export const processMachine = setup({
 		passToShim: effect<PassedProcessRequest>(),
 		/** Holds a pidfd of the process, to be its witness. */
 		watchProcess: effect<{ pid: number }>(),
+		/** After a restart: holds a pidfd again as soon as it is sure whose it is, whether a shim lives or not. */
+		watchAgain: effect(),
 		/** No shim can tell: the witness tells at once what it knows. */
 		hurryWitness: effect(),
 		publishAdded: effect(),
@@ -408,7 +410,7 @@ export const processMachine = setup({
 		},
 		/** The shim is asked what became of the process: after a restart, an adoption, an answer that did not come. */
 		reconciling: {
-			entry: ["askShimForState", wait("reconcile")],
+			entry: ["watchAgain", "askShimForState", wait("reconcile")],
 			exit: waited("reconcile"),
 			meta: { stash: held },
 			always: endedEarly("stopped"),

@@ -174,6 +174,8 @@ export const taskMachine = setup({
 		passToShim: effect<PassedRequest>(),
 		/** Holds a pidfd of the init, to be its witness. */
 		watchInit: effect<{ pid: number }>(),
+		/** After a restart: holds a pidfd again as soon as it is sure whose it is, whether a shim lives or not. */
+		watchAgain: effect(),
 		/** No shim can tell: the witness tells at once what it knows. */
 		hurryWitness: effect(),
 		/** Tells the exec'd processes that their container is no more. */
@@ -471,7 +473,7 @@ export const taskMachine = setup({
 		},
 		/** The shim is asked what became of the container: after a restart, an adoption, an answer that did not come. */
 		reconciling: {
-			entry: ["askShimForState", wait("reconcile")],
+			entry: ["watchAgain", "askShimForState", wait("reconcile")],
 			exit: waited("reconcile"),
 			meta: { stash: [...held, "start", "kill", "resizePty", "closeIo", "update"] },
 			always: endedEarly,

@@ -14,7 +14,7 @@ import {
 } from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
-import type { Entry, Fact } from "./exit-journal.ts";
+import type { Entry, ReportedFact } from "./exit-journal.ts";
 import { type Log, reasonOf } from "./log.ts";
 import type { OciRuntime, RuntimeContext } from "./oci-runtime.ts";
 import type { OomWatch } from "./oom.ts";
@@ -38,7 +38,7 @@ export interface ContainerContext extends StdioContext, RuntimeContext {
 	readonly standby: StandbyPort;
 	readonly log: Log;
 	/** Makes facts durable. */
-	record(facts: readonly Fact[]): readonly Entry[];
+	record(facts: readonly ReportedFact[]): readonly Entry<ReportedFact>[];
 	acknowledge(seq: number): void;
 	/** Events are published too that the daemon can tell from the answers to its calls. */
 	readonly reportsAll: boolean;
@@ -279,14 +279,14 @@ export class Container {
 	}
 
 	/** A process of this container has ended, and the journal knows. */
-	exited(process: ContainerProcess, entry: Entry, exit: Exit): void {
+	exited(process: ContainerProcess, entry: Entry<ReportedFact>, exit: Exit): void {
 		process.ended(exit);
 		if (process === this.init && !this.parts.ownPidNamespace) this.killAll(9);
 		void this.#reportExit(process, entry, exit);
 		this.#saveSoon(); // the journal has it, and this turn of the loop hears no acknowledgement
 	}
 
-	async #reportExit(process: ContainerProcess, entry: Entry, exit: Exit): Promise<void> {
+	async #reportExit(process: ContainerProcess, entry: Entry<ReportedFact>, exit: Exit): Promise<void> {
 		const { standby, log } = this.context;
 		await process.starting;
 		this.oom?.look();
@@ -307,7 +307,7 @@ export class Container {
 
 	/** The kernel has killed a process of the container for lack of memory: durable, and reported once. */
 	ranOutOfMemory(): void {
-		const fact: Fact = { kind: "oom", namespace: this.context.namespace, containerId: this.id, at: now() };
+		const fact: ReportedFact = { kind: "oom", namespace: this.context.namespace, containerId: this.id, at: now() };
 		const entries = this.context.record([fact]);
 		const tell = () => {
 			for (const entry of entries)

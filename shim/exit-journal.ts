@@ -4,15 +4,20 @@ import { failedWith } from "../src/sys/sys-error.ts";
 import type { Exit } from "./exit.ts";
 
 /** A fact that must reach the daemon: an exit, or that a container ran out of memory. */
-export type Fact =
+export type ReportedFact =
 	| { readonly kind: "exit"; readonly namespace: string; readonly exit: Exit }
 	| { readonly kind: "oom"; readonly namespace: string; readonly containerId: string; readonly at: bigint };
 
-export interface Entry {
+/** Or one that must not be lost: an exit whose owner is not known yet (see stray-journal.ts). */
+export type Fact = ReportedFact | { readonly kind: "stray"; readonly pid: number; readonly status: number };
+
+export interface Entry<F extends Fact = Fact> {
 	/** Rises by one; names the entry when it is acknowledged. */
 	readonly seq: number;
-	readonly fact: Fact;
+	readonly fact: F;
 }
+
+export const isReported = (entry: Entry): entry is Entry<ReportedFact> => entry.fact.kind !== "stray";
 
 /** Bytes after which the file is written anew: when something waits in it, and when all is acknowledged. */
 const compactAbove = 64 << 10;
@@ -42,7 +47,7 @@ export class ExitJournal {
 		return [...this.#pending.values()];
 	}
 
-	append(facts: readonly Fact[]): readonly Entry[] {
+	append<F extends Fact>(facts: readonly F[]): readonly Entry<F>[] {
 		const entries = facts.map((fact, index) => ({ seq: this.#next + index, fact }));
 		this.#write(entries.map(encode).join(""));
 		this.#next += entries.length;

@@ -19,7 +19,8 @@ import { runtimeName, version } from "./version.ts";
 const PR_SET_CHILD_SUBREAPER = 36;
 /** Descriptor of the listening socket that a serving process inherits. */
 const listener = { fd: 3 };
-const idleLookMs = 5_000;
+/** Seldom: a look takes pages back that were given away at rest. */
+const idleLookMs = 10_000;
 
 async function main(): Promise<void> {
 	const words = parseArguments(process.argv.slice(2));

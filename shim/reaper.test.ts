@@ -96,3 +96,21 @@ test("tools get their exit; processes that nobody knows are reaped", async () =>
 	assert.deepEqual(await reaper.exitOf(30), { pid: 30, status: 0 });
 	assert.equal(zombies.size, 0);
 });
+
+test("an exit without an owner is kept durably before it is reaped, until it has one", async () => {
+	const steps: string[] = [];
+	const zombies = new Map([[5, 3]]);
+	const journal = {
+		keep: ({ pid, status }: ChildExit) => void steps.push(`keep ${pid}:${status}`),
+		drop: (pid: number) => void steps.push(`drop ${pid}`),
+	};
+	const record = (exits: readonly ChildExit[]) => void steps.push(`record ${exits.map(({ pid }) => pid).join()}`);
+	const reaper = new Reaper(withZombies(zombies, steps), record, silent, false, journal);
+	await reaper.whileCreating(async () => {
+		reaper.sweep();
+		reaper.watch(5, false);
+		zombies.set(6, 1);
+		reaper.sweep();
+	});
+	assert.deepEqual(steps, ["keep 5:3", "reap 5", "record 5", "drop 5", "keep 6:1", "reap 6", "drop 6"]);
+});

@@ -1,6 +1,7 @@
 import { type ChildExit, peekAnyExit, peekExit, reap } from "../src/sys/child-exit.ts";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { type Log, reasonOf } from "./log.ts";
+import type { Strays } from "./stray-journal.ts";
 
 /** Ended children of which nothing was known yet: a process may end before its creator has told us its pid. */
 const maximumStrays = 1024;
@@ -20,6 +21,7 @@ export class Reaper {
 	readonly #tools = new Map<number, (exit: ChildExit) => void>();
 	readonly #strays = new Map<number, ChildExit>();
 	readonly #keepStrays: boolean;
+	readonly #journal: Strays;
 	#creations = 0;
 	#retry: NodeJS.Timeout | undefined;
 
@@ -32,7 +34,9 @@ export class Reaper {
 		record: (exits: readonly ChildExit[]) => void,
 		log: Log,
 		keepStrays: boolean = false,
+		journal: Strays = { keep: () => {}, drop: () => {} },
 	) {
+		this.#journal = journal;
 		this.#keepStrays = keepStrays;
 		this.#kernel = kernel;
 		this.#record = record;
@@ -46,13 +50,13 @@ export class Reaper {
 	watch(pid: number, there: boolean): void {
 		const stray = this.#strays.get(pid);
 		if (there || stray === undefined) {
-			this.#strays.delete(pid);
+			this.#forget(pid);
 			this.#watched.add(pid);
 			this.sweep();
 			return;
 		}
-		this.#strays.delete(pid);
 		this.#record([stray]);
+		this.#forget(pid);
 	}
 
 	/** Its exit is nobody's business any more; if it is a child it is still reaped. */
@@ -74,7 +78,7 @@ export class Reaper {
 		try {
 			return await work();
 		} finally {
-			if (--this.#creations === 0 && !this.#keepStrays) this.#strays.clear();
+			if (--this.#creations === 0 && !this.#keepStrays) for (const pid of [...this.#strays.keys()]) this.#forget(pid);
 		}
 	}
 
@@ -86,18 +90,27 @@ export class Reaper {
 	}
 
 	#reapUnwatched(exit: ChildExit): void {
-		reap(this.#kernel, exit.pid);
 		const tool = this.#tools.get(exit.pid);
-		if (tool !== undefined) {
-			this.#tools.delete(exit.pid);
-			tool(exit);
-		} else if (this.#creations > 0 || this.#keepStrays) this.#keep(exit);
+		if (tool === undefined && (this.#creations > 0 || this.#keepStrays)) this.keep(exit);
+		reap(this.#kernel, exit.pid);
+		this.#tools.delete(exit.pid);
+		tool?.(exit);
 	}
 
-	#keep(exit: ChildExit): void {
+	/** Also one that another process has reaped before it died. */
+	keep(exit: ChildExit): void {
 		const [oldest] = this.#strays.keys();
-		if (oldest !== undefined && this.#strays.size >= maximumStrays) this.#strays.delete(oldest);
+		if (oldest !== undefined && this.#strays.size >= maximumStrays) this.#forget(oldest);
+		try {
+			this.#journal.keep(exit);
+		} catch (reason) {
+			this.#log("error", "an exit without an owner is known to this process only", { reason: reasonOf(reason) });
+		}
 		this.#strays.set(exit.pid, exit);
+	}
+
+	#forget(pid: number): void {
+		if (this.#strays.delete(pid)) this.#journal.drop(pid);
 	}
 
 	/** All that have ended, in one durable write. */

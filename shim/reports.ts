@@ -10,7 +10,7 @@ import {
 	TaskResumed,
 	TaskStart,
 } from "../src/gen/containerd/events/task.ts";
-import type { Entry } from "./exit-journal.ts";
+import type { Entry, ReportedFact } from "./exit-journal.ts";
 import type { Report } from "./publisher.ts";
 import { now, toTimestamp } from "./time.ts";
 
@@ -38,7 +38,7 @@ export function report<Name extends EventName>(namespace: string, name: Name, me
 }
 
 /** The report of a journal's entry: the same bytes each time, so that a repetition is recognised. */
-export function reportOf({ fact }: Entry, acknowledged: () => void): Report {
+export function reportOf({ fact }: Entry<ReportedFact>, acknowledged: () => void): Report {
 	if (fact.kind === "oom")
 		return {
 			...report(fact.namespace, "TaskOOM", { containerId: fact.containerId }),

@@ -18,6 +18,7 @@ import { Reaper } from "./reaper.ts";
 import { runtimesEnded } from "./runtime-under-way.ts";
 import type { Places, Settings } from "./settings.ts";
 import { type ShardIdentity, StandbyLink } from "./standby-link.ts";
+import { StrayJournal } from "./stray-journal.ts";
 import { now } from "./time.ts";
 
 export interface ShardOptions {
@@ -35,6 +36,13 @@ interface ContainerBundle {
 	readonly bundle: string;
 }
 
+interface AdoptionResult {
+	/** Why it could not be adopted; empty if it was. */
+	readonly problem: string;
+	readonly again: boolean;
+}
+
+const adopted: AdoptionResult = { problem: "", again: false };
 const flushBeforeEndMs = 5_000;
 
 /** Up to a shard's worth of containers, all of one namespace; parent of their processes. */
@@ -51,7 +59,7 @@ export class Shard {
 	/** Exits that were told while their containers were being adopted. */
 	readonly #early = new Map<string, Exit>();
 	/** Containers that are being adopted, with what will be said of it. */
-	readonly #adoptions = new Map<string, Promise<string>>();
+	readonly #adoptions = new Map<string, Promise<AdoptionResult>>();
 	readonly #journal: ExitJournal;
 	readonly #onEnd: () => void;
 	readonly #places: Places;
@@ -63,7 +71,7 @@ export class Shard {
 		mkdirSync(places.sockets, { recursive: true, mode: 0o711 });
 		this.#journal = new ExitJournal(places.journal(identity.shard));
 		this.publisher = new Publisher(settings.eventsAddress, log);
-		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log);
+		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log, false, new StrayJournal(this.#journal));
 		this.standby = new StandbyLink(identity, places, kernel, log, () => this.#holdings());
 		this.context = {
 			kernel,
@@ -159,9 +167,9 @@ export class Shard {
 		return await Promise.all(
 			bundles.map(async ({ containerId }) => {
 				const shardId = elsewhere.get(containerId) ?? this.identity.shard;
-				const problem = (await this.#adoptions.get(containerId)) ?? "";
+				const { problem, again } = (await this.#adoptions.get(containerId)) ?? adopted;
 				const pid = this.#containers.get(containerId)?.init.pid ?? 0;
-				return { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}`, pid, problem };
+				return { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}`, pid, problem, again };
 			}),
 		);
 	}
@@ -188,13 +196,14 @@ export class Shard {
 		return new Map(exits.map((exit) => [processKey(exit.containerId, exit.execId), exit]));
 	}
 
-	/** Never rejects: resolves with why it could not be adopted, or an empty text. */
-	async #tryToAdopt(id: string, bundle: string, known: Promise<ReadonlyMap<string, Exit>>): Promise<string> {
+	/** Never rejects. */
+	async #tryToAdopt(id: string, bundle: string, known: Promise<ReadonlyMap<string, Exit>>): Promise<AdoptionResult> {
 		try {
 			await this.#adoptOne(id, bundle, await known);
-			return "";
+			return adopted;
 		} catch (reason) {
-			return DaemonError.from(reason, this.#task(id)).message;
+			const { code, message } = DaemonError.from(reason, this.#task(id));
+			return { problem: message, again: code !== "FailedPrecondition" };
 		} finally {
 			this.#adoptions.delete(id);
 			if (this.#adoptions.size === 0) this.#early.clear();
@@ -216,15 +225,15 @@ export class Shard {
 		const exitSeen = (exit: Exit) => this.#exitSeen(exit);
 		let registered = false;
 		try {
-			const adopted = await adoptContainer(id, bundle, this.context, known, exitSeen, (container) => {
+			const container = await adoptContainer(id, bundle, this.context, known, exitSeen, (found) => {
 				registered = true;
-				this.#containers.set(id, container);
+				this.#containers.set(id, found);
 			});
-			for (const { execId } of adopted.processes) {
+			for (const { execId } of container.processes) {
 				const early = this.#early.get(processKey(id, execId));
 				if (early !== undefined) this.#exitSeen(early);
 			}
-			return adopted;
+			return container;
 		} catch (reason) {
 			if (registered) this.#containers.delete(id);
 			throw reason;

@@ -20,6 +20,7 @@ export interface ShardIdentity {
 const callMs = 2_000;
 /** A standby that is not connected is being started, or was killed and will be when the next container comes. */
 const holdMs = 500;
+const adoptAttempts = 3;
 const reconnectMs = [50, 2_000] as const;
 
 /**
@@ -96,13 +97,22 @@ export class StandbyLink implements StandbyPort {
 		);
 	}
 
+	/** Without a standby nobody knows more than the records; one that dies meanwhile is followed by another. */
 	async adopt(containerIds: readonly string[]): Promise<readonly Exit[]> {
-		// A shard that was started to adopt is asked before it has introduced itself.
-		if (this.#standby === undefined) await within(callMs, this.#connected.promise);
-		if (this.#standby === undefined) return [];
 		const { namespace, shard } = this.#identity;
 		const request = { namespace, shardId: shard, containerIds: [...containerIds] };
-		return (await this.#standby.adopt(request, { timeoutMs: callMs })).exits.map(fromWire);
+		for (let attempt = 1; attempt <= adoptAttempts; attempt++) {
+			// A shard that was started to adopt is asked before it has introduced itself.
+			if (this.#standby === undefined) await within(callMs, this.#connected.promise);
+			try {
+				if (this.#standby !== undefined)
+					return (await this.#standby.adopt(request, { timeoutMs: callMs })).exits.map(fromWire);
+			} catch (reason) {
+				this.#log("warning", "the standby does not say what it has seen", { reason: reasonOf(reason) });
+				await pause(reconnectMs[0]);
+			}
+		}
+		return [];
 	}
 
 	/** Whether the shard may end: not if the standby has just given it to a new container. */

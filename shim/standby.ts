@@ -8,13 +8,14 @@ import { spawn } from "../src/sys/spawn.ts";
 import { listens, listenUnix } from "../src/sys/unix-socket.ts";
 import { connect } from "../src/ttrpc/client.ts";
 import { type Exit, toWire } from "./exit.ts";
-import { type Entry, ExitJournal } from "./exit-journal.ts";
+import { type Entry, ExitJournal, isReported, type ReportedFact } from "./exit-journal.ts";
 import { type Log, reasonOf } from "./log.ts";
 import { Publisher } from "./publisher.ts";
 import { Reaper } from "./reaper.ts";
 import { reportOf } from "./reports.ts";
 import type { Places, Settings } from "./settings.ts";
 import { terminalKey } from "./standby-link.ts";
+import { StrayJournal, straysIn } from "./stray-journal.ts";
 import { TerminalStore } from "./terminal-store.ts";
 import { now } from "./time.ts";
 import { Witness } from "./witness.ts";
@@ -72,8 +73,13 @@ export class Standby {
 		this.#journal = new ExitJournal(places.journal("standby"));
 		this.#terminals = new TerminalStore(kernel, places.terminalSocket, log);
 		this.publisher = new Publisher(settings.eventsAddress, log);
-		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log, true);
-		for (const entry of this.#journal.pending) this.#publish(entry); // of a standby that was killed
+		const left = this.#journal.pending; // by a standby that was killed
+		this.reaper = new Reaper(kernel, (exits) => this.#record(exits), log, true, new StrayJournal(this.#journal));
+		for (const stray of straysIn(left)) this.reaper.keep(stray);
+		for (const entry of left.filter(isReported)) {
+			this.#publish(entry);
+			if (entry.fact.kind === "exit") this.#noteExit("", entry.fact.namespace, entry.fact.exit);
+		}
 		this.inheritAbandoned();
 	}
 
@@ -191,7 +197,7 @@ export class Standby {
 		for (const witness of this.#witnesses.values()) witness.close();
 		this.#terminals.close();
 		await this.publisher.close();
-		if (this.#journal.pending.length === 0) this.#journal.remove();
+		if (!this.#journal.pending.some(isReported)) this.#journal.remove();
 		else this.#journal.close();
 	}
 
@@ -258,7 +264,8 @@ export class Standby {
 	#inherit(shard: string): void {
 		try {
 			const journal = new ExitJournal(this.#options.places.journal(shard));
-			const entries = this.#journal.append(journal.pending.map(({ fact }) => fact));
+			for (const stray of straysIn(journal.pending)) this.reaper.keep(stray);
+			const entries = this.#journal.append(journal.pending.filter(isReported).map(({ fact }) => fact));
 			for (const entry of entries) {
 				this.#publish(entry);
 				if (entry.fact.kind === "exit") this.#noteExit(shard, entry.fact.namespace, entry.fact.exit);
@@ -316,7 +323,7 @@ export class Standby {
 		}
 	}
 
-	async #tellShard(shard: ShardOfStandby, entry: Entry, exit: Exit): Promise<void> {
+	async #tellShard(shard: ShardOfStandby, entry: Entry<ReportedFact>, exit: Exit): Promise<void> {
 		try {
 			const client = await connect(shard.address, { timeoutMs: tellShardMs });
 			try {
@@ -331,7 +338,7 @@ export class Standby {
 		}
 	}
 
-	#publish(entry: Entry): void {
+	#publish(entry: Entry<ReportedFact>): void {
 		const { fact } = entry;
 		const containerId = fact.kind === "exit" ? fact.exit.containerId : fact.containerId;
 		const report = reportOf(entry, () => this.#journal.acknowledge(entry.seq));

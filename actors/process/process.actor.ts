@@ -4,6 +4,7 @@ import type { CallOptions } from "../../src/ttrpc/client.ts";
 import type { RequestRefusal, ScopeOf } from "../kernel/actor-definition.ts";
 import { defineActor } from "../kernel/actor-logic.ts";
 import type { ShimConnection } from "../shims/shim-connection.ts";
+import { processOnHost } from "../task/process-on-host.ts";
 import { failureOf, isNotFound, noStateOf, stateFactOf } from "../task/shim-answer.ts";
 import { untilReachable } from "../task/task.actor.ts";
 import { publishTaskEvent, timestampOf } from "../task/task-events.ts";
@@ -15,6 +16,7 @@ export interface ProcessWorld {
 	connection(task: TaskIdentity): ShimConnection;
 	reach(task: TaskIdentity, timeoutMs: number, signal: AbortSignal): Promise<ShimConnection>;
 	readonly witness: Witness;
+	bundle(task: TaskIdentity): string;
 	/** The OCI process of an addition under way; gone when the daemon was restarted. It is kept in no record or journal. */
 	spec(process: ProcessIdentity): AnyValue | undefined;
 }
@@ -44,6 +46,14 @@ export function processActor(world: ProcessWorld) {
 		namespace,
 		signal,
 	});
+	const watch = (pid: number, scope: ProcessScope): void => {
+		const watching = world.witness.watch(pid, (exit) => {
+			watches.delete(scope.path);
+			if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+		});
+		watches.set(scope.path, watching);
+		scope.signal.addEventListener("abort", () => watching.stop(), { once: true });
+	};
 	const fail = (scope: ProcessScope) => (reason: unknown) => scope.send(failureOf(reason, scope.identity));
 	const call = async <T>(
 		scope: ProcessScope,
@@ -139,12 +149,15 @@ export function processActor(world: ProcessWorld) {
 			},
 			watchProcess({ pid }, scope) {
 				letGo(scope);
-				const watch = world.witness.watch(pid, (exit) => {
-					watches.delete(scope.path);
-					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+				watch(pid, scope);
+			},
+			watchAgain(_, scope) {
+				const { pid, execId } = scope.context;
+				if (watches.has(scope.path)) return;
+				void processOnHost(world.bundle(scope.context), execId).then((process) => {
+					if (process === undefined || process.pid !== pid || watches.has(scope.path) || scope.signal.aborted) return;
+					if (world.witness.isThere(process)) watch(pid, scope);
 				});
-				watches.set(scope.path, watch);
-				scope.signal.addEventListener("abort", () => watch.stop(), { once: true });
 			},
 			hurryWitness(_, { path }) {
 				watches.get(path)?.hurry();

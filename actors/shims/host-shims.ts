@@ -67,6 +67,8 @@ export function startHostShims(options: HostShimsOptions): Promise<Shims> {
 		connect: () => connect(`unix://${standbySocket}`, { timeoutMs: standbyCallMs }),
 		launch: () => startStandby({ binary: shimBinary, namespace: "troupe", id: "standby", bundle: "/" }, surroundings),
 		timeoutMs: standbyCallMs,
+		after: (ms, callback) => system.clock.after(ms, callback),
+		warn: log.warn,
 	});
 	return Shims.start({
 		system,

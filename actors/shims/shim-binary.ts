@@ -101,7 +101,10 @@ function runShim(
 	child.on("close", (code, killer) => {
 		const told = Buffer.concat(complaints).toString("utf8").trim().slice(0, 2_000);
 		if (code === 0) resolve(Buffer.concat(output));
-		else reject(new DaemonError("Unknown", identity, `ended with ${code ?? killer}: ${told}`));
+		else
+			reject(
+				new DaemonError(killer === null ? "Unknown" : "Unavailable", identity, `ended with ${code ?? killer}: ${told}`),
+			);
 	});
 	child.stdin.on("error", () => {}); // a shim need not read its options: its answer says what it thinks of them
 	child.stdin.end(input);

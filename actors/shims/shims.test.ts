@@ -109,6 +109,8 @@ async function open(): Promise<void> {
 				host.standbyRuns = true;
 			},
 			timeoutMs: 1_000,
+			after: (_ms, callback) => setImmediate(callback),
+			warn: (_fields, message) => warnings.push(message),
 		}),
 		ownRuntimes: new Set(["own"]),
 		grouping: "shard",

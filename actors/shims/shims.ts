@@ -120,20 +120,22 @@ export class Shims {
 				},
 			}),
 		);
+		options.standby.keepAlive(() => [...shims.#links.values()].some(({ kind }) => kind === "shard"));
 		return shims;
 	}
 
 	/** The shim in which a container is to be created, connected. Its name is for the container's record. */
 	async assign(seeker: ShimSeeker): Promise<{ readonly shim: string; readonly connection: ShimConnection }> {
+		const own = this.isOwn(seeker.runtime);
 		for (let attempt = 1; ; attempt++) {
-			const input = this.isOwn(seeker.runtime) ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
 			try {
+				const input = own ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
 				await this.#connect(input, seeker.signal);
 				this.#expect(input, seeker);
 				return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
 			} catch (reason) {
 				// The shard died after the standby had named it: it names another now.
-				const died = reason instanceof DaemonError && reason.code === "Unavailable" && input.kind === "shard";
+				const died = reason instanceof DaemonError && reason.code === "Unavailable" && own;
 				if (!died || attempt === tries || seeker.signal.aborted) throw reason;
 			}
 		}
@@ -246,6 +248,9 @@ export class Shims {
 			this.#supervisor
 				.find(id)
 				?.ask({ type: "retire" }, { deadlineMs: shimLinkLimits.retire * 2 })
+				.then(() => {
+					if (this.#links.get(id) === link) this.#links.delete(id);
+				})
 				.catch((reason: unknown) => {
 					if (reason instanceof DaemonError && reason.code === "FailedPrecondition") this.release(namespace, shim);
 					else warn({ shim: id, reason: String(reason) }, "a shim was not asked to end");
@@ -394,8 +399,9 @@ export class Shims {
 		const { shard } = this.connection(namespace, heir.shim);
 		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
 		const homes = new Map<string, string>();
-		for (const { containerId, problem, shardId, address } of answers.containers) {
+		for (const { containerId, problem, again, shardId, address } of answers.containers) {
 			if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
+			if (again) throw new DaemonError("Unavailable", identityOf(link), `${containerId}: ${problem}`);
 			if (shardId === heir.shim) continue;
 			// An heir of an earlier attempt has it, which was broken off before anybody was told.
 			if (shardId === link.shim)

@@ -15,7 +15,11 @@ export interface StandbyOptions {
 	readonly launch: () => Promise<void>;
 	/** Milliseconds for one call. A new shard starts within it. */
 	readonly timeoutMs: number;
+	readonly after: (ms: number, callback: () => void) => unknown;
+	readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
 }
+
+const reviveMs = 1_000;
 
 type StandbyClient = ServiceClient<typeof StandbyDefinition>;
 
@@ -25,9 +29,17 @@ export class Standby {
 	#client: Promise<StandbyClient> | undefined;
 	#close: (() => void) | undefined;
 	#launch: Promise<void> | undefined;
+	#isNeeded: () => boolean = () => false;
+	#reviving = false;
 
 	constructor(options: StandbyOptions) {
 		this.#options = options;
+	}
+
+	/** From now on one that dies is replaced at once while `isNeeded`: as long as shards run they need a witness. */
+	keepAlive(isNeeded: () => boolean): void {
+		this.#isNeeded = isNeeded;
+		void this.#revive();
 	}
 
 	/** A shard for a container: one with room, or a new one. */
@@ -57,6 +69,7 @@ export class Standby {
 
 	/** Ends the connection; the standby lives on. */
 	close(): void {
+		this.#isNeeded = () => false;
 		this.#close?.();
 	}
 
@@ -99,7 +112,26 @@ export class Standby {
 		this.#close = () => client.close();
 		void client.closed.then(() => {
 			this.#client = undefined;
+			void this.#revive();
 		});
 		return client.service(StandbyDefinition);
+	}
+
+	async #revive(): Promise<void> {
+		if (this.#reviving) return;
+		this.#reviving = true;
+		try {
+			while (this.#isNeeded()) {
+				try {
+					await this.#reach();
+					return;
+				} catch (reason) {
+					this.#options.warn({ reason: String(reason) }, "the standby shim cannot be started; another try follows");
+					await new Promise<void>((resolve) => this.#options.after(reviveMs, resolve));
+				}
+			}
+		} finally {
+			this.#reviving = false;
+		}
 	}
 }

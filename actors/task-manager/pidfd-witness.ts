@@ -1,5 +1,5 @@
 import type { Kernel, Poll } from "../../src/sys/kernel.ts";
-import { exitOfStranger, openPidfd } from "../../src/sys/pidfd.ts";
+import { exitOfStranger, openPidfd, startTimeOf } from "../../src/sys/pidfd.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Witness, WitnessedExit } from "./witness.ts";
 
@@ -9,6 +9,7 @@ const graceMs = 2_000;
 /** The witness on Linux: pidfd_open(2), polled by the event loop, PIDFD_GET_INFO or the zombie's status. */
 export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "close" | "poll">, clock: Clock): Witness {
 	return {
+		isThere: ({ pid, startTime }) => startTimeOf(pid) === startTime,
 		watch(pid, seen) {
 			let cancel = (): void => {};
 			let tellNow = (): void => {

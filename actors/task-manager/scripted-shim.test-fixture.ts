@@ -172,6 +172,7 @@ export class ScriptedShim implements TaskShims {
 /** A witness that sees what the test shows it. */
 export class ScriptedWitness implements Witness {
 	readonly watched = new Map<number, (exit: WitnessedExit) => void>();
+	isThere = () => false;
 	/** Pids whose exits were wanted at once. */
 	readonly hurried: number[] = [];
 	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch {

@@ -68,6 +68,7 @@ export async function startTaskManager(options: TaskManagerOptions): Promise<Tas
 	});
 	const processLogic = processActor({
 		witness,
+		bundle: (task) => bundles.path(task),
 		spec: (process) => specs.get(processActorId(process)),
 		connection: (task) => shims.connection(task.namespace, registry.context(task).shim),
 		reach: async (task, ms, signal) => shims.reach(task.namespace, registry.context(task).shim, ms, signal),

@@ -13,6 +13,15 @@ export interface Witness {
 	 * Calls `seen` once, some time after the process has ended: by then a shim that lives has reported the same.
 	 */
 	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch;
+	/** Whether this process is there, be it as a zombie. */
+	isThere(process: ProcessIdentityOnHost): boolean;
+}
+
+/** Who a process is: a pid alone may be another's by now. */
+export interface ProcessIdentityOnHost {
+	readonly pid: number;
+	/** proc(5), field 22. */
+	readonly startTime: number;
 }
 
 export interface Watch {

@@ -10,6 +10,7 @@ import type { ShimSeeker } from "../shims/shims.ts";
 import type { TaskCreation, TaskIdentity } from "../task-manager/tasks.ts";
 import type { Watch, Witness } from "../task-manager/witness.ts";
 import type { Bundles } from "./bundle.ts";
+import { processOnHost } from "./process-on-host.ts";
 import { failureOf, isNotFound, noStateOf, stateFactOf } from "./shim-answer.ts";
 import { publishTaskEvent, timestampOf } from "./task-events.ts";
 
@@ -74,6 +75,14 @@ export function taskActor(world: TaskWorld) {
 	const letGo = ({ path }: Pick<TaskScope, "path">): void => {
 		watches.get(path)?.stop();
 		watches.delete(path);
+	};
+	const watch = (pid: number, scope: TaskScope): void => {
+		const watching = witness.watch(pid, (exit) => {
+			watches.delete(scope.path);
+			if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+		});
+		watches.set(scope.path, watching);
+		scope.signal.addEventListener("abort", () => watching.stop(), { once: true });
 	};
 	/** One call without a value, answered by `done`, or by the failure. */
 	const ask = (
@@ -180,7 +189,12 @@ export function taskActor(world: TaskWorld) {
 					return task.state({ id }, { timeoutMs, namespace, signal: scope.signal });
 				}).then(
 					(state) => scope.send(stateFactOf(state, pid, scope.clock.now())),
-					(reason: unknown) => scope.send(noStateOf(reason, scope.clock.now())),
+					(reason: unknown) => {
+						const state = noStateOf(reason, scope.clock.now());
+						if (state.type === "state.absent")
+							world.warn({ namespace, id, shim, reason: String(reason) }, "no shim holds the container");
+						scope.send(state);
+					},
 				);
 			},
 			passToShim(request, scope) {
@@ -202,12 +216,15 @@ export function taskActor(world: TaskWorld) {
 				letGo(scope);
 				creations.delete(scope.path);
 				shims.arrived(scope.context, scope.context.shim);
-				const watch = witness.watch(pid, (exit) => {
-					watches.delete(scope.path);
-					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+				watch(pid, scope);
+			},
+			watchAgain(_, scope) {
+				const { pid, bundle } = scope.context;
+				if (watches.has(scope.path)) return;
+				void processOnHost(bundle, "").then((init) => {
+					if (init?.pid !== pid || watches.has(scope.path) || scope.signal.aborted) return;
+					if (witness.isThere(init)) watch(pid, scope);
 				});
-				watches.set(scope.path, watch);
-				scope.signal.addEventListener("abort", () => watch.stop(), { once: true });
 			},
 			hurryWitness(_, { path }) {
 				watches.get(path)?.hurry();

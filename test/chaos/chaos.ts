@@ -130,7 +130,7 @@ async function afterTheEnd(daemon: DaemonUnderTest): Promise<string[]> {
 	await daemon.stop();
 	const problems: string[] = [];
 	try {
-		await within(60_000, "the idle shims end by themselves", async (signal) => {
+		await within(120_000, "the idle shims end by themselves", async (signal) => {
 			while (daemon.shims().length > 0) {
 				signal.throwIfAborted();
 				await pause(50);

@@ -66,10 +66,7 @@ export class Ledger {
 		}
 		account.pid = pid;
 		account.pidfd = openPidfd(nativeKernel, pid);
-		if (account.pidfd === undefined) {
-			account.endedAt = Date.now();
-			return;
-		}
+		if (account.pidfd === undefined) return; // too late: it has ended, who knows when
 		account.poll = nativeKernel.poll(account.pidfd, () => {
 			account.endedAt ??= Date.now();
 			account.poll?.close();
@@ -140,7 +137,10 @@ export class Ledger {
 		for (const answer of answers) if (answer !== status) complain(`an answer said ${answer}, the event ${status}`);
 		const truth = pidfd === undefined ? undefined : exitOfStranger(nativeKernel, pidfd, pid);
 		if (truth === status) {
-			if (!expected.has(status)) complain(`ended with ${status}, expected ${[...expected].join(" or ")}`);
+			// crun's and runc's init ends with 1 when who starts it dies in the middle: its program never ran.
+			const isBrokenStart = exec === "" && status === 1 && !told.includes("start");
+			if (!expected.has(status) && !isBrokenStart)
+				complain(`ended with ${status}, expected ${[...expected].join(" or ")}`);
 			return;
 		}
 		// Of one that had ended before we could look, we know the moment as little as anybody.

@@ -27,7 +27,7 @@ export class Mortals {
 	readonly #daemon: DaemonUnderTest;
 	readonly #random: Random;
 	readonly #problem: (text: string) => void;
-	/** When none of a kind could look: of the daemon until it serves, of shims until the daemon that follows serves. */
+	/** When none of a kind could look: of the daemon until it serves, of shards until then too, of the standby until it is seen. */
 	readonly #absent = { daemon: [] as Span[], shard: [] as Span[], standby: [] as Span[] };
 	readonly kills: Record<"daemon" | "shard" | "standby" | "other", number> = {
 		daemon: 0,
@@ -76,6 +76,7 @@ export class Mortals {
 
 	async #strike(who: keyof typeof victims): Promise<void> {
 		const shims = this.#shims();
+		if (shims.standby.length > 0) this.#ended("standby");
 		const one = <T>(items: readonly T[]): readonly T[] => (items.length === 0 ? [] : [this.#random.pick(items)]);
 		const all = who === "everybody";
 		const shards = all || who === "shards" ? shims.shard : who.includes("shard") ? one(shims.shard) : [];
@@ -117,8 +118,11 @@ export class Mortals {
 	/** The daemon serves: it has found its shims, or others for them. */
 	#present(): void {
 		this.#note(`daemon ${this.#daemon.pid} serves`);
-		for (const spans of Object.values(this.#absent))
-			for (const span of spans) if (span.to === Number.POSITIVE_INFINITY) span.to = Date.now();
+		for (const kind of ["daemon", "shard"] as const) this.#ended(kind);
+	}
+
+	#ended(kind: "daemon" | "shard" | "standby"): void {
+		for (const span of this.#absent[kind]) if (span.to === Number.POSITIVE_INFINITY) span.to = Date.now();
 	}
 
 	#note(what: string): void {

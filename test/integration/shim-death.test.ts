@@ -66,8 +66,8 @@ describe("death of shims and of the daemon", () => {
 		assert.deepEqual(
 			adopted.map(({ address: _, ...rest }) => rest),
 			[
-				{ containerId: "living", pid: living.pid, problem: "", shardId },
-				{ containerId: "waiting", pid: waiting.pid, problem: "", shardId },
+				{ containerId: "living", pid: living.pid, problem: "", again: false, shardId },
+				{ containerId: "waiting", pid: waiting.pid, problem: "", again: false, shardId },
 			],
 		);
 		assert.equal((await task.state({ id: "living" })).status, 2);

@@ -166,6 +166,8 @@ export interface AdoptedContainer {
   /** The shard that holds it: this one, or another that lives. */
   shardId: string;
   address: string;
+  /** It may succeed another time: something else is wrong than what is in the bundle. */
+  again: boolean;
 }
 
 export interface InfoResponse {
@@ -1777,7 +1779,7 @@ export const AdoptContainersResponse: MessageFns<AdoptContainersResponse> = {
 };
 
 function createBaseAdoptedContainer(): AdoptedContainer {
-  return { containerId: "", pid: 0, problem: "", shardId: "", address: "" };
+  return { containerId: "", pid: 0, problem: "", shardId: "", address: "", again: false };
 }
 
 export const AdoptedContainer: MessageFns<AdoptedContainer> = {
@@ -1796,6 +1798,9 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     }
     if (message.address !== "") {
       writer.uint32(42).string(message.address);
+    }
+    if (message.again !== false) {
+      writer.uint32(48).bool(message.again);
     }
     return writer;
   },
@@ -1853,6 +1858,14 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
             message.address = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.again = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1875,6 +1888,7 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     message.problem = object.problem ?? "";
     message.shardId = object.shardId ?? "";
     message.address = object.address ?? "";
+    message.again = object.again ?? false;
     return message;
   },
 };
