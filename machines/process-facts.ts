@@ -25,7 +25,9 @@ export type ProcessFact =
 	 * From the pidfd that the daemon holds, some time after the shim should have reported the same. `known` says whether the
 	 * kernel still had the status.
 	 */
-	| ({ type: "witness.exited"; known: boolean } & Exit);
+	| ({ type: "witness.exited"; known: boolean } & Exit)
+	/** The same earlier, to be kept: the daemon may die before the shims' time is over. */
+	| ({ type: "witness.saw"; known: boolean } & Exit);
 
 /** Facts about the shim that holds the process, told to all that live in it. */
 export type ShimFact =

@@ -32,6 +32,7 @@ const facts: readonly Message[] = [
 	exit,
 	{ ...exit, exitStatus: 255, unknown: true },
 	{ type: "witness.exited", pid: 8, exitStatus: 3, exitedAt: 101n, known: true },
+	{ type: "witness.saw", pid: 8, exitStatus: 3, exitedAt: 101n, known: true },
 	{ type: "witness.exited", pid: 8, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "shim.added" },
 	{ type: "shim.started", pid: 8 },

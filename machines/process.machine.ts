@@ -259,6 +259,7 @@ export const processMachine = setup({
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older process of this exec id, changes nothing
 		"witness.exited": { guard: isKnownExit, actions: noteWitnessed },
+		"witness.saw": { guard: isKnownExit, actions: noteWitnessed },
 		"shim.lost": {},
 		"shim.adopted": {},
 		"shim.buried": {},
@@ -375,6 +376,7 @@ export const processMachine = setup({
 				"state.absent": {},
 				"state.silent": {},
 				"witness.exited": {},
+				"witness.saw": {},
 			},
 		},
 		deleting: {

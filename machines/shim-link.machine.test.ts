@@ -108,3 +108,17 @@ test("a dead shim is given up at the first refusal", () => {
 	assert.equal(stateOf(path.at(-1)?.to as never), "lost");
 	assert.ok(path.at(-1)?.orders.some(({ type }) => type === "settleEstate"));
 });
+
+test("a shard that dies while it is asked to end leaves an estate like any other; a foreign shim has nothing left", () => {
+	const dies = (kind: "shard" | "binary") =>
+		replay(shimLinkMachine, { ...input, kind, address: kind === "shard" ? "unix:///s" : "" }, [
+			{ type: "connect", request: "new" },
+			...(kind === "binary" ? [{ type: "shim.booted", address: "unix:///x", version: 2, pid: 0 }] : []),
+			{ type: "link.up", pid: 1 },
+			{ type: "retire", request: "new" },
+			{ type: "link.down" },
+		]).at(-1);
+	assert.equal(stateOf(dies("shard")?.to as never), "lost");
+	assert.ok(dies("shard")?.orders.some(({ type }) => type === "settleEstate"));
+	assert.equal(dies("binary")?.to.status, "done");
+});

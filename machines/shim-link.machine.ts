@@ -106,6 +106,7 @@ const orders = setup({
 	},
 	guards: {
 		isDeadline: (_, { name, passed }: { name: Deadline; passed: string }) => name === passed,
+		isShard: ({ context }) => context.kind === "shard",
 		isRunning: ({ context }) => context.address !== "",
 		isHopeless: ({ context }, { dead }: { dead: boolean }) => dead || context.failures + 1 >= shimLinkLimits.attempts,
 		shardStays: ({ context }, { name, passed }: { name: Deadline; passed: string }) =>
@@ -275,7 +276,11 @@ export const shimLinkMachine = orders.extend({ actions: { replyToWaiting, refuse
 			exit: waited("retire"),
 			meta: { stash: ["connect"] },
 			on: {
-				"link.down": { target: "gone", actions: replyAsked },
+				"link.down": [
+					// a container may have come at the last moment, and be what kept it from ending by itself
+					{ guard: "isShard", target: "lost", actions: replyAsked },
+					{ target: "gone", actions: replyAsked },
+				],
 				"deadline.passed": [
 					{
 						guard: { type: "shardStays", params: ({ event }) => ({ name: "retire", passed: event.name }) },

@@ -42,6 +42,7 @@ const facts: readonly Message[] = [
 	stale,
 	{ ...exit, exitStatus: 255, unknown: true },
 	{ type: "witness.exited", pid: 7, exitStatus: 3, exitedAt: 101n, known: true },
+	{ type: "witness.saw", pid: 7, exitStatus: 3, exitedAt: 101n, known: true },
 	{ type: "witness.exited", pid: 7, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "process.oomed", at: 90n },
 	{ type: "shim.created", pid: 7, shim: "shard-1" },

@@ -216,6 +216,7 @@ export const taskMachine = setup({
 	on: {
 		"process.exited": {}, // a repeated exit, or one of an older container of this id, changes nothing
 		"witness.exited": { guard: isKnownExit, actions: noteWitnessed },
+		"witness.saw": { guard: isKnownExit, actions: noteWitnessed },
 		"process.oomed": [
 			{
 				guard: { type: "isNewOom", params: ({ event }) => event },
@@ -434,6 +435,7 @@ export const taskMachine = setup({
 				"state.absent": {},
 				"state.silent": {},
 				"witness.exited": {},
+				"witness.saw": {},
 			},
 		},
 		deleting: {

@@ -90,7 +90,7 @@ export class OciRuntime {
 /** In the words of crun and runc: no such container, or one in a state that does not allow it. */
 function codeOf(problem: string): ErrorCode {
 	if (/does not exist/.test(problem)) return "NotFound";
-	return /is not running|not paused|already paused|in a (stopped|paused) container|that has stopped/.test(problem)
+	return /not running|not paused|already paused|in a (stopped|paused) container|that has stopped/.test(problem)
 		? "FailedPrecondition"
 		: "Unknown";
 }

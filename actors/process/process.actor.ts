@@ -47,9 +47,10 @@ export function processActor(world: ProcessWorld) {
 		signal,
 	});
 	const watch = (pid: number, scope: ProcessScope): void => {
-		const watching = world.witness.watch(pid, (exit) => {
-			watches.delete(scope.path);
-			if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+		const watching = world.witness.watch(pid, (exit, isFinal) => {
+			if (isFinal) watches.delete(scope.path);
+			if (scope.context.exit === undefined)
+				scope.send({ type: isFinal ? "witness.exited" : "witness.saw", pid, ...exit });
 		});
 		watches.set(scope.path, watching);
 		scope.signal.addEventListener("abort", () => watching.stop(), { once: true });

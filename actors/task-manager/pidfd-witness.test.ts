@@ -28,8 +28,12 @@ async function processOf() {
 test("whoever held a pidfd from before the exit can tell it", { timeout: 10_000 }, async () => {
 	const { pid, end } = await processOf();
 	const alive = setInterval(() => {}, 1_000); // a watch keeps no event loop alive
+	const told: boolean[] = [];
 	const seen = new Promise<WitnessedExit>((resolve) => {
-		pidfdWitness(nativeKernel, hastyClock).watch(pid, resolve);
+		pidfdWitness(nativeKernel, hastyClock).watch(pid, (exit, isFinal) => {
+			told.push(isFinal);
+			if (isFinal) resolve(exit);
+		});
 	});
 	end();
 	const { known, exitStatus, exitedAt } = await seen;
@@ -37,6 +41,7 @@ test("whoever held a pidfd from before the exit can tell it", { timeout: 10_000 
 	// Before Linux 6.15 the status of a process that was reaped is known to its parent only.
 	assert.equal(exitStatus, known ? 7 : 255);
 	assert.equal(exitedAt, 7_000_000n);
+	assert.deepEqual(told, known ? [false, true] : [true]); // first to be kept, then for good
 });
 
 test("a process that was gone before the watch has an unknown exit", async () => {

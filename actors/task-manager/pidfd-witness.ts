@@ -5,6 +5,8 @@ import type { Witness, WitnessedExit } from "./witness.ts";
 
 /** How long a shim may take to report what the pidfd has shown. */
 const graceMs = 2_000;
+/** After this time it should have: what is known is kept in case that this daemon dies, too. */
+const keepMs = 25;
 
 /** The witness on Linux: pidfd_open(2), polled by the event loop, PIDFD_GET_INFO or the zombie's status. */
 export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "close" | "poll">, clock: Clock): Witness {
@@ -22,10 +24,16 @@ export function pidfdWitness(kernel: Pick<Kernel, "pidfd_open" | "ioctl" | "clos
 					exitStatus: status ?? 255,
 					exitedAt: BigInt(clock.now()) * 1_000_000n,
 				};
-				cancel = clock.after(grace, () => seen(exit));
+				const keep = exit.known && grace > 0 ? clock.after(keepMs, () => seen(exit, false)) : () => {};
+				const tell = (ms: number) => clock.after(ms, () => seen(exit, true));
+				let final = tell(grace);
+				cancel = () => {
+					keep();
+					final();
+				};
 				tellNow = () => {
 					cancel();
-					cancel = clock.after(0, () => seen(exit));
+					final = tell(0);
 					tellNow = () => {};
 				};
 			};

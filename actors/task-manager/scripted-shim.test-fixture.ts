@@ -171,11 +171,11 @@ export class ScriptedShim implements TaskShims {
 
 /** A witness that sees what the test shows it. */
 export class ScriptedWitness implements Witness {
-	readonly watched = new Map<number, (exit: WitnessedExit) => void>();
+	readonly watched = new Map<number, (exit: WitnessedExit, isFinal: boolean) => void>();
 	isThere = () => false;
 	/** Pids whose exits were wanted at once. */
 	readonly hurried: number[] = [];
-	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch {
+	watch(pid: number, seen: (exit: WitnessedExit, isFinal: boolean) => void): Watch {
 		this.watched.set(pid, seen);
 		return { stop: () => void this.watched.delete(pid), hurry: () => void this.hurried.push(pid) };
 	}

@@ -313,7 +313,7 @@ test("a lost shim's task waits for an heir, and what was asked meanwhile is done
 test("an exit that only the daemon's pidfd saw is told when no shim can say more", async () => {
 	const pid = await running();
 	await world.registry.tell(web, { type: "shim.lost" });
-	world.witness.watched.get(pid)?.({ known: true, exitStatus: 5, exitedAt: 50n });
+	world.witness.watched.get(pid)?.({ known: true, exitStatus: 5, exitedAt: 50n }, true);
 	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 5);
 	world.shim.process("web").exitedAt = 51n;
 	await world.shim.exit("web", 5);
@@ -324,7 +324,7 @@ test("the shim of a silent exit is asked: the witness alone does not decide whil
 	const pid = await running();
 	const process = world.shim.process("web");
 	Object.assign(process, { status: 3, exitStatus: 6, exitedAt: 60n });
-	world.witness.watched.get(pid)?.({ known: false, exitStatus: 255, exitedAt: 61n });
+	world.witness.watched.get(pid)?.({ known: false, exitStatus: 255, exitedAt: 61n }, true);
 	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 6);
 });
 

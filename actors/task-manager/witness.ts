@@ -10,9 +10,10 @@ export interface WitnessedExit {
 /** Holds a pidfd of each task's processes: whoever holds one from before an exit can tell it (docs/architecture.md). */
 export interface Witness {
 	/**
-	 * Calls `seen` once, some time after the process has ended: by then a shim that lives has reported the same.
+	 * Calls `seen` when the process has ended and its status is known, after a moment in which a shim that lives reports the
+	 * same; and again, as final, when no such report is to be expected any more.
 	 */
-	watch(pid: number, seen: (exit: WitnessedExit) => void): Watch;
+	watch(pid: number, seen: (exit: WitnessedExit, isFinal: boolean) => void): Watch;
 	/** Whether this process is there, be it as a zombie. */
 	isThere(process: ProcessIdentityOnHost): boolean;
 }

@@ -77,9 +77,10 @@ export function taskActor(world: TaskWorld) {
 		watches.delete(path);
 	};
 	const watch = (pid: number, scope: TaskScope): void => {
-		const watching = witness.watch(pid, (exit) => {
-			watches.delete(scope.path);
-			if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
+		const watching = witness.watch(pid, (exit, isFinal) => {
+			if (isFinal) watches.delete(scope.path);
+			if (scope.context.exit === undefined)
+				scope.send({ type: isFinal ? "witness.exited" : "witness.saw", pid, ...exit });
 		});
 		watches.set(scope.path, watching);
 		scope.signal.addEventListener("abort", () => watching.stop(), { once: true });

@@ -182,13 +182,15 @@ export class Workload {
 		if (added === "no") return;
 		this.execs++;
 		await this.#start(id, execId);
-		if (sleeps && (await this.#state(id, execId)) === Status.RUNNING) {
-			await pause(random.integer(0, 300));
-			await this.#kill(id, execId, 9);
-		}
-		if ((await this.#state(id, execId)) === undefined) return; // its container has ended, or its start was not to be
-		if ((await this.#state(id, execId)) === Status.CREATED && (await this.#ended(id))) return;
-		await this.#delete(id, execId, await this.#exit(id, execId));
+		await pause(random.integer(0, 300));
+		const done = await persistently(`end of ${id}/${execId}`, async () => {
+			const state = await this.#state(id, execId);
+			if (state === undefined || (state === Status.CREATED && (await this.#ended(id)))) return "with its container";
+			if (state === Status.STOPPED) return "by itself";
+			if (sleeps && state === Status.RUNNING) await this.#kill(id, execId, 9);
+			return new Again(`its state is ${state}`);
+		});
+		if (done === "by itself") await this.#delete(id, execId, await this.#exit(id, execId));
 	}
 
 	async #freeze(id: string, random: Random): Promise<void> {
