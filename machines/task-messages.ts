@@ -44,8 +44,8 @@ export type PassedRequest =
 	| { type: "checkpoint"; request: string; path: string; typeUrl: string; options: Uint8Array };
 
 export type TaskRequest =
-	| { type: "create" | "start" | "pause" | "resume" | "delete" | "wait"; request: string }
-	| PassedRequest;
+	/** `exec`: may a process be added now? */
+	{ type: "create" | "start" | "pause" | "resume" | "delete" | "wait" | "exec"; request: string } | PassedRequest;
 
 export type TaskFact =
 	| ProcessFact

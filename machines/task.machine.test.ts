@@ -33,7 +33,7 @@ const stale: Message = { type: "process.exited", pid: 6, exitStatus: 9, exitedAt
 const refusal = { code: "Unknown", problem: "no" };
 
 const requests: readonly Message[] = [
-	...["create", "start", "pause", "resume", "delete", "wait"].map((type) => ({ type, request: "new" })),
+	...["create", "start", "pause", "resume", "delete", "wait", "exec"].map((type) => ({ type, request: "new" })),
 	{ type: "kill", request: "new", signal: 9, all: false },
 	{ type: "checkpoint", request: "new", path: "/c", typeUrl: "", options: new Uint8Array() },
 ];

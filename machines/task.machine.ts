@@ -32,6 +32,10 @@ const replyPid = {
 	type: "reply",
 	params: ({ context: { asked, pid } }: Now) => ({ request: asked, value: { pid } }),
 } as const;
+const replyYes = {
+	type: "reply",
+	params: ({ event }: Given<{ request: string }>) => ({ request: event.request }),
+} as const;
 /** The creator's own question, overtaken by the answer. */
 const replyCreated = {
 	type: "reply",
@@ -128,7 +132,7 @@ const witnessedFirst = [
 	{ guard: isInit, target: "reconciling" },
 ] as const;
 const pass = { actions: { type: "passToShim", params: ({ event }: Given<PassedRequest>) => event } } as const;
-const held = ["pause", "resume", "delete", "wait", "checkpoint"] as const;
+const held = ["pause", "resume", "delete", "wait", "checkpoint", "exec"] as const;
 
 /**
  * One task: a container's life from the runtime's create to its delete. States: OCI runtime-spec, "State", and those in
@@ -294,6 +298,7 @@ export const taskMachine = setup({
 				create: { actions: replyCreated },
 				start: { target: "starting", actions: noteAsked },
 				delete: { target: "scrapping", actions: noteAsked },
+				exec: { actions: replyYes },
 				kill: pass,
 				resizePty: pass,
 				closeIo: pass,
@@ -332,6 +337,7 @@ export const taskMachine = setup({
 			always: endedEarly,
 			on: {
 				pause: { target: "pausing", actions: noteAsked },
+				exec: { actions: replyYes },
 				kill: pass,
 				resizePty: pass,
 				closeIo: pass,

@@ -310,6 +310,39 @@ test("a lost shim's task waits for an heir, and what was asked meanwhile is done
 	assert.equal(world.registry.context(web).shim, "shard-2");
 });
 
+test("an exec that is asked for while the shim is lost is made when an heir has the container", async () => {
+	await running();
+	world.shim.connected = false;
+	await world.registry.tell(web, { type: "shim.lost" });
+	const added = world.manager.tasks.exec({ ...sh, stdio, spec }, call);
+	world.shim.connected = true;
+	await world.registry.tell(web, { type: "shim.adopted", shim: "shard-2" });
+	await added;
+	await world.manager.tasks.start(sh, call);
+	assert.equal((await world.manager.tasks.get(sh, call)).status, "running");
+});
+
+test("an exec in a task that ends while its shim is lost is refused with the task's state", async () => {
+	const pid = await running();
+	await world.registry.tell(web, { type: "shim.lost" });
+	const refused = assert.rejects(world.manager.tasks.exec({ ...sh, stdio, spec }, call), {
+		code: "FailedPrecondition",
+		message: /stopped/,
+	});
+	world.witness.watched.get(pid)?.({ known: true, exitStatus: 5, exitedAt: 50n });
+	await refused;
+});
+
+test("a task that was there before a restart leaves its name to the next one", async () => {
+	await running();
+	await world.stop();
+	world = await openWorld(store, places, world.shim);
+	await stateOf("running");
+	await world.shim.exit("web", 7);
+	await world.manager.tasks.delete(web, call);
+	await running();
+});
+
 test("an exit that only the daemon's pidfd saw is told when no shim can say more", async () => {
 	const pid = await running();
 	await world.registry.tell(web, { type: "shim.lost" });
