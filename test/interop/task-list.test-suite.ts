@@ -6,7 +6,10 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { connectGrpc } from "../../src/daemon/grpc-client.test-fixture.ts";
-import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
+import { ContainersDefinition } from "../../src/gen/containerd/services/containers/v1/containers.ts";
+import { SnapshotsDefinition } from "../../src/gen/containerd/services/snapshots/v1/snapshots.ts";
+import { CreateTaskRequest, TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
+import { CheckpointOptions, Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
 import { parentOf } from "../../src/sys/pidfd.ts";
 import { watchCtrEvents } from "../fixtures/ctr-events.ts";
 import { DaemonUnderTest, type Outcome, type Program, run } from "../fixtures/daemon-under-test.ts";
@@ -358,6 +361,56 @@ export function taskList(title: string, peer: Peer, more: (daemon: () => DaemonU
 			else assert.match(stderr, /criu/);
 			assert.deepEqual(await task("kept"), { pid, status: "RUNNING" });
 			assert.equal(await killed("kept"), 137);
+		});
+
+		test("checkpoint with --exit and restore: the task ends, and its successor goes on where it was", {
+			skip: obstacle !== undefined && `no working criu on this host (${obstacle})`,
+		}, async () => {
+			const count = "i=0; while :; do i=$((i+1)); echo $i >/tmp/count; sleep 0.05; done";
+			await ctr(...runWords("dumped", ["--detach", "--null-io"], ["sh", "-c", count]));
+			const counted = async (): Promise<number> =>
+				Number((await exec("dumped", "look", [], "cat", "/tmp/count")).stdout);
+			const before = await eventually(exitMs, "it counts", async () => {
+				const seen = await counted();
+				return seen > 20 ? seen : undefined;
+			});
+			using client = connectGrpc(daemon.socket);
+			const tasks = client.service(TasksDefinition);
+			const call = { namespace: daemon.namespace, timeoutMs: 2 * exitMs };
+			const imagePath = join(daemon.directory, "images");
+			const workPath = join(daemon.directory, "work");
+			// ctr tells the places only of io.containerd.runc.v2, and restores only from the content store.
+			const dump = CheckpointOptions.fromPartial({ exit: true, imagePath, workPath });
+			await tasks.checkpoint(
+				{
+					containerId: "dumped",
+					parentCheckpoint: "",
+					options: { typeUrl: "containerd.runc.v1.CheckpointOptions", value: CheckpointOptions.encode(dump).finish() },
+				},
+				call,
+			);
+			await untilStatus("dumped", "STOPPED");
+			await ctr("tasks", "delete", "dumped");
+			const { container } = await client.service(ContainersDefinition).get({ id: "dumped" }, call);
+			const { snapshotter = "", snapshotKey: key = "" } = container ?? {};
+			const { mounts } = await client.service(SnapshotsDefinition).mounts({ snapshotter, key }, call);
+			const restore = Options.fromPartial({ criuImagePath: imagePath, criuWorkPath: workPath });
+			await tasks.create(
+				CreateTaskRequest.fromPartial({
+					containerId: "dumped",
+					rootfs: mounts,
+					options: { typeUrl: "containerd.runc.v1.Options", value: Options.encode(restore).finish() },
+				}),
+				call,
+			);
+			await tasks.start({ containerId: "dumped", execId: "" }, call);
+			assert.equal((await task("dumped")).status, "RUNNING");
+			const first = await counted();
+			assert.ok(first >= before, `${first} after ${before}`);
+			await eventually(exitMs, "it goes on", async () => (await counted()) > first || undefined);
+			assert.match(await ctr("tasks", "metrics", "dumped"), /memory/);
+			assert.equal(await killed("dumped"), 137);
+			for (const directory of [imagePath, workPath]) rmSync(directory, { recursive: true, force: true });
 		});
 
 		more(() => daemon);
