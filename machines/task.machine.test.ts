@@ -45,7 +45,7 @@ const facts: readonly Message[] = [
 	{ type: "witness.exited", pid: 7, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "process.oomed", at: 90n },
 	{ type: "shim.created", pid: 7, shim: "shard-1" },
-	{ type: "shim.started" },
+	{ type: "shim.started", pid: 7 },
 	{ type: "shim.paused" },
 	{ type: "shim.resumed" },
 	{ type: "shim.deleted" },
@@ -186,7 +186,7 @@ test("an exit of an older container of the same id is not its own", () => {
 		stale,
 		{ type: "start", request: "new" },
 		stale,
-		{ type: "shim.started" },
+		{ type: "shim.started", pid: 7 },
 		stale,
 	]);
 	assert.equal(stateOf(path.at(-1)?.to as never), "running");

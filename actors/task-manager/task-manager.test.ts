@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import fc from "fast-check";
+import { DaemonError } from "../../src/errors/daemon-error.ts";
 import { memoryStore } from "../../src/metadata/store/memory-store.ts";
 import type { Store } from "../../src/metadata/store/store.ts";
 import { creationOf, openWorld, type Places, temporaryPlaces, type World } from "./scripted-shim.test-fixture.ts";
@@ -331,6 +332,43 @@ test("an exec in a task that ends while its shim is lost is refused with the tas
 	});
 	world.witness.watched.get(pid)?.({ known: true, exitStatus: 5, exitedAt: 50n });
 	await refused;
+});
+
+test("a task from a checkpoint has its pid from the start, and its exit is told", async () => {
+	const { tasks } = world.manager;
+	assert.deepEqual(await tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call), { pid: 0 });
+	const { pid } = await tasks.start(init, call);
+	assert.notEqual(pid, 0);
+	assert.equal((await tasks.get(init, call)).pid, pid);
+	assert.deepEqual([...world.witness.watched.keys()], [pid]);
+	const exit = tasks.wait(init, call);
+	await world.shim.exit("web", 7);
+	assert.equal((await exit).exitStatus, 7);
+	assert.deepEqual(await world.events(), ["/tasks/create", "/tasks/start", "/tasks/exit 7"]);
+});
+
+test("a task from a checkpoint that ends before the answer to its start is told to have started and exited", async () => {
+	await world.manager.tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call);
+	world.shim.next("start", async () => {
+		world.shim.process("web").pid = 4711;
+		await world.shim.exit("web", 3);
+	});
+	await world.manager.tasks.start(init, call);
+	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 3);
+	assert.deepEqual(await world.events(), ["/tasks/create", "/tasks/start", "/tasks/exit 3"]);
+});
+
+test("a task from a checkpoint whose start was not answered has its pid from the shim's state", async () => {
+	await world.manager.tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call);
+	world.shim.next("start", async () => {
+		Object.assign(world.shim.process("web"), { pid: 4711, status: 2 });
+		throw new DaemonError("Unavailable", { kind: "test", id: "web" }, "connection lost");
+	});
+	await assert.rejects(world.manager.tasks.start(init, call));
+	await stateOf("running");
+	assert.equal((await world.manager.tasks.get(init, call)).pid, 4711);
+	await world.shim.exit("web", 6);
+	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 6);
 });
 
 test("a task that was there before a restart leaves its name to the next one", async () => {

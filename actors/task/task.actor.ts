@@ -79,7 +79,7 @@ export function taskActor(world: TaskWorld) {
 	const ask = (
 		scope: TaskScope,
 		call: (connection: ShimConnection) => Promise<unknown>,
-		done: "shim.started" | "shim.paused" | "shim.resumed",
+		done: "shim.paused" | "shim.resumed",
 	) => {
 		attempt(() => call(connectionOf(scope))).then(
 			() => scope.send({ type: done }),
@@ -150,7 +150,10 @@ export function taskActor(world: TaskWorld) {
 				);
 			},
 			askShimToStart(_, scope) {
-				ask(scope, ({ task }) => task.start({ id: scope.context.id }, options(scope, "start")), "shim.started");
+				attempt(() => connectionOf(scope).task.start({ id: scope.context.id }, options(scope, "start"))).then(
+					({ pid }) => scope.send({ type: "shim.started", pid }),
+					(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+				);
 			},
 			askShimToPause(_, scope) {
 				ask(scope, ({ task }) => task.pause({ id: scope.context.id }, options(scope, "pause")), "shim.paused");
@@ -202,6 +205,7 @@ export function taskActor(world: TaskWorld) {
 				letGo(scope);
 				creations.delete(scope.path);
 				shims.arrived(scope.context, scope.context.shim);
+				if (pid === 0) return; // it starts from a checkpoint
 				const watch = witness.watch(pid, (exit) => {
 					watches.delete(scope.path);
 					if (scope.context.exit === undefined) scope.send({ type: "witness.exited", pid, ...exit });
