@@ -44,8 +44,8 @@ export type PassedRequest =
 	| { type: "checkpoint"; request: string; path: string; typeUrl: string; options: Uint8Array };
 
 export type TaskRequest =
-	| { type: "create" | "start" | "pause" | "resume" | "delete" | "wait"; request: string }
-	| PassedRequest;
+	/** `exec`: may a process be added now? */
+	{ type: "create" | "start" | "pause" | "resume" | "delete" | "wait" | "exec"; request: string } | PassedRequest;
 
 export type TaskFact =
 	| ProcessFact
@@ -54,7 +54,8 @@ export type TaskFact =
 	/** The cgroup's out-of-memory counter moved; `at` is when the shim saw it. */
 	| { type: "process.oomed"; at: bigint }
 	| { type: "shim.created"; pid: number; shim: string }
-	| { type: "shim.started" | "shim.paused" | "shim.resumed" }
+	| { type: "shim.started"; pid: number }
+	| { type: "shim.paused" | "shim.resumed" }
 	/** The shim has let go of the container and the bundle is gone. */
 	| { type: "shim.deleted" }
 	/** It answered with an error: nothing has changed. */

@@ -33,7 +33,7 @@ const stale: Message = { type: "process.exited", pid: 6, exitStatus: 9, exitedAt
 const refusal = { code: "Unknown", problem: "no" };
 
 const requests: readonly Message[] = [
-	...["create", "start", "pause", "resume", "delete", "wait"].map((type) => ({ type, request: "new" })),
+	...["create", "start", "pause", "resume", "delete", "wait", "exec"].map((type) => ({ type, request: "new" })),
 	{ type: "kill", request: "new", signal: 9, all: false },
 	{ type: "checkpoint", request: "new", path: "/c", typeUrl: "", options: new Uint8Array() },
 ];
@@ -46,7 +46,7 @@ const facts: readonly Message[] = [
 	{ type: "witness.exited", pid: 7, exitStatus: 255, exitedAt: 101n, known: false },
 	{ type: "process.oomed", at: 90n },
 	{ type: "shim.created", pid: 7, shim: "shard-1" },
-	{ type: "shim.started" },
+	{ type: "shim.started", pid: 7 },
 	{ type: "shim.paused" },
 	{ type: "shim.resumed" },
 	{ type: "shim.deleted" },
@@ -187,7 +187,7 @@ test("an exit of an older container of the same id is not its own", () => {
 		stale,
 		{ type: "start", request: "new" },
 		stale,
-		{ type: "shim.started" },
+		{ type: "shim.started", pid: 7 },
 		stale,
 	]);
 	assert.equal(stateOf(path.at(-1)?.to as never), "running");

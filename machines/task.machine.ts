@@ -32,6 +32,10 @@ const replyPid = {
 	type: "reply",
 	params: ({ context: { asked, pid } }: Now) => ({ request: asked, value: { pid } }),
 } as const;
+const replyYes = {
+	type: "reply",
+	params: ({ event }: Given<{ request: string }>) => ({ request: event.request }),
+} as const;
 /** The creator's own question, overtaken by the answer. */
 const replyCreated = {
 	type: "reply",
@@ -73,6 +77,8 @@ const isKnownExit = {
 	type: "isKnownExit",
 	params: ({ event }: Given<Exit & { known: boolean }>) => event,
 } as const;
+/** What starts from a checkpoint has no process before its start: until then the pid is 0. */
+const notePid = { type: "notePid", params: ({ event }: Given<{ pid: number }>) => event } as const;
 const isInit = { type: "isInit", params: ({ event }: Given<Exit>) => event } as const;
 
 /** The init has ended. */
@@ -128,7 +134,7 @@ const witnessedFirst = [
 	{ guard: isInit, target: "reconciling" },
 ] as const;
 const pass = { actions: { type: "passToShim", params: ({ event }: Given<PassedRequest>) => event } } as const;
-const held = ["pause", "resume", "delete", "wait", "checkpoint"] as const;
+const held = ["pause", "resume", "delete", "wait", "checkpoint", "exec"] as const;
 
 /**
  * One task: a container's life from the runtime's create to its delete. States: OCI runtime-spec, "State", and those in
@@ -147,6 +153,8 @@ export const taskMachine = setup({
 		isDeadline: (_, { name, passed }: { name: Deadline; passed: string }) => name === passed,
 		isAsked: ({ context }, { request }: { request: string }) => request === context.asked,
 		isInit: ({ context }, { pid }: { pid: number }) => pid === context.pid && pid !== 0,
+		mayBeInit: ({ context }, { pid }: { pid: number }) => pid === context.pid || context.pid === 0,
+		isWithoutPid: ({ context }) => context.pid === 0,
 		isKnownExit: ({ context }, { pid, known }: { pid: number; known: boolean }) => known && pid === context.pid,
 		isVanished: ({ context }, { pid, unknown }: Exit) => unknown === true && pid === context.pid && pid !== 0,
 		isVanishedButSeen: ({ context }, { pid, unknown }: Exit) =>
@@ -196,6 +204,7 @@ export const taskMachine = setup({
 		})),
 		noteShim: assign((_, { shim }: { shim: string }) => ({ shim })),
 		noteStarted: assign({ started: true }),
+		notePid: assign((_, { pid }: { pid: number }) => ({ pid })),
 		noteExit: assign((_, exit: Exit) => ({ exit: exitFrom(exit) })),
 		noteVanished: assign((_, exit: Exit) => ({ vanished: exitFrom(exit) })),
 		takeVanished: assign(({ context }) => ({ exit: context.vanished })),
@@ -297,6 +306,7 @@ export const taskMachine = setup({
 				create: { actions: replyCreated },
 				start: { target: "starting", actions: noteAsked },
 				delete: { target: "scrapping", actions: noteAsked },
+				exec: { actions: replyYes },
 				kill: pass,
 				resizePty: pass,
 				closeIo: pass,
@@ -313,11 +323,14 @@ export const taskMachine = setup({
 			exit: waited("start"),
 			meta: { stash: [...held, "kill", "resizePty", "closeIo", "update"], volatile: true },
 			on: {
-				"process.exited": { guard: isInit, actions: noteEarly }, // kept: the start is told first
-				"shim.started": {
-					target: "running",
-					actions: [...tellsStart, replyPid],
+				"process.exited": {
+					guard: { type: "mayBeInit", params: ({ event }) => event },
+					actions: noteEarly, // kept: the start is told first
 				},
+				"shim.started": [
+					{ guard: "isWithoutPid", target: "running", actions: [notePid, ...tellsStart, watch, replyPid] },
+					{ target: "running", actions: [...tellsStart, replyPid] },
+				],
 				"shim.refused": { target: "created", actions: refuseAsTold },
 				"shim.silent": { target: "reconciling", actions: refuseAsTold },
 				"deadline.passed": {
@@ -335,6 +348,7 @@ export const taskMachine = setup({
 			always: endedEarly,
 			on: {
 				pause: { target: "pausing", actions: noteAsked },
+				exec: { actions: replyYes },
 				kill: pass,
 				resizePty: pass,
 				closeIo: pass,
@@ -486,13 +500,17 @@ export const taskMachine = setup({
 				],
 				"state.running": [
 					{ guard: "hasStarted", target: "running", actions: watch },
+					{ guard: "isWithoutPid", target: "running", actions: [notePid, ...tellsStart, watch] },
 					{ target: "running", actions: [...tellsStart, watch] },
 				],
 				"state.paused": [
 					{ guard: "hasStarted", target: "paused", actions: watch },
 					{ target: "paused", actions: [...tellsStart, watch] },
 				],
-				"state.stopped": ends,
+				"state.stopped": [
+					...ends,
+					{ guard: "isWithoutPid", target: "stopped", actions: [notePid, noteExit, publishExit] },
+				],
 				"state.absent": [
 					{ guard: "hasWitness", target: "stopped", actions: ["takeWitnessed", publishExit] },
 					endsUnseen,

@@ -28,6 +28,10 @@ export interface RuntimeRecord {
 	readonly systemdCgroup: boolean;
 	readonly noPivotRoot: boolean;
 	readonly noNewKeyring: boolean;
+	/** Owner of the stdio that processes are given; as the client made it if not set. */
+	readonly ioOwner?: { readonly uid: number; readonly gid: number };
+	/** Where criu works; default: in the bundle. */
+	readonly criuWorkPath?: string;
 }
 
 /** All that another shim needs to take a container over, without asking anybody. */

@@ -2,8 +2,10 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
-import type { Cgroup } from "./cgroup.ts";
+import { Cgroup } from "./cgroup.ts";
+import type { CheckpointCommand } from "./checkpoint-command.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
+import { explainFailure } from "./criu.ts";
 import {
 	type DirectContainer,
 	deleteDirectly,
@@ -17,7 +19,7 @@ import type { Exit } from "./exit.ts";
 import type { Entry, ReportedFact } from "./exit-journal.ts";
 import { type Log, reasonOf } from "./log.ts";
 import type { OciRuntime, RuntimeContext } from "./oci-runtime.ts";
-import type { OomWatch } from "./oom.ts";
+import { OomWatch } from "./oom.ts";
 import { ContainerProcess } from "./process.ts";
 import type { ProcessStatus } from "./process-status.ts";
 import type { Report } from "./publisher.ts";
@@ -90,6 +92,11 @@ export class Container {
 		return join(this.bundle, "rootfs");
 	}
 
+	/** Where criu works when nobody names another place. */
+	get criuWorkPath(): string {
+		return this.runtime.record.criuWorkPath ?? join(this.bundle, "criu");
+	}
+
 	get processes(): readonly ContainerProcess[] {
 		return [this.init, ...this.execs.values()];
 	}
@@ -149,7 +156,8 @@ export class Container {
 			process.starting = over.promise;
 			try {
 				if (before === "created") await this.#startInit(timeoutMs);
-				else await this.make(process, this.#startCommand(process), timeoutMs);
+				else if (execId === "") await this.#restore(timeoutMs);
+				else await this.make(process, this.#execCommand(process), timeoutMs);
 				this.#started(process, before === "created");
 				return process.pid;
 			} catch (reason) {
@@ -213,7 +221,8 @@ export class Container {
 	make(process: ContainerProcess, command: readonly string[], timeoutMs: number | undefined): Promise<void> {
 		const { reaper, namespace, standby } = this.context;
 		return reaper.whileCreating(async () => {
-			const stdio = await Stdio.open(process.paths, { containerId: this.id, namespace }, this.context);
+			const { ioOwner } = this.runtime.record;
+			const stdio = await Stdio.open(process.paths, { containerId: this.id, namespace, ioOwner }, this.context);
 			process.stdio = stdio;
 			const pidFile = pidFileOf(this.bundle, process.execId);
 			rmSync(pidFile, { force: true }); // of an attempt that failed: whoever adopts the container believes it
@@ -232,17 +241,38 @@ export class Container {
 		});
 	}
 
-	#startCommand(process: ContainerProcess): readonly string[] {
-		const { record } = this.runtime;
-		if (process.execId !== "") {
-			const tty = process.paths.terminal ? ["--tty"] : [];
-			return ["exec", ...tty, "--detach", "--process", this.#processFile(process.execId), this.id];
+	#execCommand({ execId, paths }: ContainerProcess): readonly string[] {
+		const tty = paths.terminal ? ["--tty"] : [];
+		return ["exec", ...tty, "--detach", "--process", this.#processFile(execId), this.id];
+	}
+
+	/** The init runs when it is there: it goes on where it was dumped. */
+	async #restore(timeoutMs: number | undefined): Promise<void> {
+		const { bundle, runtime, criuWorkPath: workPath } = this;
+		const noPivot = runtime.record.noPivotRoot ? ["--no-pivot"] : [];
+		mkdirSync(workPath, { recursive: true, mode: 0o711 });
+		const images = ["--image-path", this.parts.checkpoint, "--work-path", workPath];
+		try {
+			await this.make(
+				this.init,
+				["restore", ...noPivot, "--bundle", bundle, ...images, "--detach", this.id],
+				timeoutMs,
+			);
+		} catch (reason) {
+			throw await explainFailure(reason, this.identity, { runtime, bundle, workPath }, this.context);
 		}
-		const noPivot = record.noPivotRoot ? ["--no-pivot"] : [];
-		const work = join(this.bundle, "criu");
-		mkdirSync(work, { recursive: true });
-		const images = ["--image-path", this.parts.checkpoint, "--work-path", work];
-		return ["restore", ...noPivot, "--bundle", this.bundle, ...images, "--detach", this.id];
+		this.findCgroup();
+	}
+
+	/** Finds the control group of a running init and watches its memory. */
+	findCgroup(): void {
+		try {
+			this.cgroup = Cgroup.ofProcess(this.init.pid);
+		} catch (reason) {
+			if (!failedWith(reason, "ENOENT", "ESRCH")) throw reason;
+			return; // it has ended already
+		}
+		this.oom = new OomWatch(this.context.kernel, this.cgroup, () => this.ranOutOfMemory());
 	}
 
 	#processFile(execId: string): string {
@@ -383,8 +413,8 @@ export class Container {
 		});
 	}
 
-	/** Dumps the container with criu; `options` are the runtime's. */
-	checkpoint(path: string, options: readonly string[], timeoutMs: number | undefined): Promise<void> {
+	/** Dumps the container with criu into `imagePath`, with its log in `workPath`; `options` are the runtime's others. */
+	checkpoint({ path, imagePath, workPath, options }: CheckpointCommand, timeoutMs: number | undefined): Promise<void> {
 		return this.take(async () => {
 			if (this.init.status !== "running" && this.init.status !== "paused")
 				throw new DaemonError(
@@ -392,7 +422,14 @@ export class Container {
 					this.identity,
 					`cannot be checkpointed while it is ${this.init.status}`,
 				);
-			await this.#runtime(["checkpoint", ...options, this.id], timeoutMs);
+			const { bundle, runtime } = this;
+			for (const directory of [imagePath, workPath]) mkdirSync(directory, { recursive: true, mode: 0o711 });
+			const places = ["--image-path", imagePath, "--work-path", workPath];
+			try {
+				await this.#runtime(["checkpoint", ...places, ...options, this.id], timeoutMs);
+			} catch (reason) {
+				throw await explainFailure(reason, this.identity, { runtime, bundle, workPath }, this.context);
+			}
 			this.publish("TaskCheckpointed", { containerId: this.id, checkpoint: path });
 		});
 	}

@@ -2,18 +2,17 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import type { CreateTaskRequest } from "../src/gen/containerd/runtime/task/v2/shim.ts";
-import { Options } from "../src/gen/containerd/types/runc/options/oci.ts";
-import type { Any } from "../src/gen/google/protobuf/any.ts";
+import type { Options } from "../src/gen/containerd/types/runc/options/oci.ts";
 import { mountAll, unmountAll } from "../src/sys/mounts.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
-import { Cgroup } from "./cgroup.ts";
 import { Container, type ContainerContext } from "./container.ts";
 import { type RuntimeRecord, removeRecord } from "./container-record.ts";
+import { requireCriu } from "./criu.ts";
 import { parseExactly } from "./exact-json.ts";
 import { reasonOf } from "./log.ts";
 import { findExecutable, OciRuntime } from "./oci-runtime.ts";
-import { OomWatch } from "./oom.ts";
 import { ContainerProcess } from "./process.ts";
+import { runtimeOptions } from "./runtime-options.ts";
 
 /** The parts of an OCI spec that the shim looks at. */
 interface SpecPart {
@@ -43,10 +42,13 @@ export async function createContainer(
 	timeoutMs: number | undefined,
 	register: (container: Container) => void,
 ): Promise<Container> {
-	const { id, bundle, checkpoint } = request;
+	const { id, bundle } = request;
 	const identity = { kind: "task", namespace: context.namespace, id };
 	const spec = readSpec(bundle, identity);
-	const runtime = new OciRuntime(runtimeOf(request.options, context), context);
+	const options = runtimeOptions(request.options);
+	// containerd 1.x looks into the options only of runtimes whose names it knows.
+	const checkpoint = request.checkpoint === "" ? options.criuImagePath : request.checkpoint;
+	const runtime = new OciRuntime(runtimeOf(options, context), context);
 	if (checkpoint !== "") requireCriu(identity);
 	const { stdin, stdout, stderr, terminal } = request;
 	const paths = { stdin, stdout, stderr, terminal };
@@ -66,7 +68,7 @@ export async function createContainer(
 			}
 			if (checkpoint === "") {
 				await container.make(init, createCommand(container), timeoutMs);
-				witness(container);
+				container.findCgroup();
 			}
 			container.save();
 		} catch (reason) {
@@ -83,17 +85,6 @@ function createCommand({ id, bundle, runtime: { record } }: Container): readonly
 	const noPivot = record.noPivotRoot ? ["--no-pivot"] : [];
 	const noKeyring = record.noNewKeyring ? ["--no-new-keyring"] : [];
 	return ["create", "--bundle", bundle, ...noPivot, ...noKeyring, id];
-}
-
-/** Finds the control group of a running init and watches its memory. */
-export function witness(container: Container): void {
-	try {
-		container.cgroup = Cgroup.ofProcess(container.init.pid);
-	} catch (reason) {
-		if (!failedWith(reason, "ENOENT", "ESRCH")) throw reason;
-		return; // it has ended already
-	}
-	container.oom = new OomWatch(container.context.kernel, container.cgroup, () => container.ranOutOfMemory());
 }
 
 /** Takes back what a failed creation has done; what cannot be taken back is logged and left to `delete`. */
@@ -126,14 +117,8 @@ function readSpec(bundle: string, identity: { kind: string; id: string }): SpecP
 	}
 }
 
-/** containerd.runc.v1.Options; those of other runtimes have no meaning here. */
-export function runtimeOptions(options: Any | undefined): Options {
-	const isRunc = options !== undefined && /(^|\/)containerd\.runc\.v1\.Options$/.test(options.typeUrl);
-	return Options.decode(isRunc ? options.value : new Uint8Array(0));
-}
-
-function runtimeOf(any: Any | undefined, context: ContainerContext): RuntimeRecord {
-	const options = runtimeOptions(any);
+function runtimeOf(options: Options, context: ContainerContext): RuntimeRecord {
+	const { ioUid: uid, ioGid: gid, criuWorkPath } = options;
 	const name = options.binaryName === "" ? context.defaultRuntime : options.binaryName;
 	const file = name === undefined ? undefined : findExecutable(name);
 	if (file === undefined)
@@ -144,13 +129,9 @@ function runtimeOf(any: Any | undefined, context: ContainerContext): RuntimeReco
 		systemdCgroup: options.systemdCgroup,
 		noPivotRoot: options.noPivotRoot,
 		noNewKeyring: options.noNewKeyring,
+		...(uid === 0 && gid === 0 ? {} : { ioOwner: { uid, gid } }),
+		...(criuWorkPath === "" ? {} : { criuWorkPath }),
 	};
-}
-
-/** Throws FailedPrecondition where there is no criu. */
-export function requireCriu(object: { kind: string; namespace?: string; id: string }): void {
-	if (findExecutable("criu") === undefined)
-		throw new DaemonError("FailedPrecondition", object, "checkpoint and restore need criu, which is not installed");
 }
 
 const CAP_SYS_RESOURCE = 1n << 24n;

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { RuntimeInfo } from "../src/gen/containerd/types/introspection.ts";
 import { Any } from "../src/gen/google/protobuf/any.ts";
-import { runtimeOptions } from "./create-container.ts";
 import { defaultRuntime, findExecutable } from "./oci-runtime.ts";
+import { runtimeOptions } from "./runtime-options.ts";
 import type { Settings } from "./settings.ts";
 import { runtimeName, version } from "./version.ts";
 

@@ -2,13 +2,10 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import type { ErrorCode } from "../src/errors/error-code.ts";
-import type { Kernel } from "../src/sys/kernel.ts";
-import { spawn } from "../src/sys/spawn.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { RuntimeRecord } from "./container-record.ts";
-import type { Reaper } from "./reaper.ts";
+import { type ProgramContext, runProgram } from "./program.ts";
 import { logPrefix } from "./runtime-under-way.ts";
-import { within } from "./time.ts";
 
 export interface RuntimeCall {
 	/** stdin, stdout and stderr of the container's process. Default: nothing. */
@@ -17,16 +14,12 @@ export interface RuntimeCall {
 	readonly timeoutMs?: number;
 }
 
-export interface RuntimeContext {
-	readonly kernel: Kernel;
-	readonly reaper: Reaper;
-	/** Descriptor of /dev/null. */
-	readonly nothing: number;
-	readonly environment: readonly string[];
-	readonly openFiles?: number;
+export interface RuntimeContext extends ProgramContext {
 	/** Milliseconds for one operation of the runtime. */
 	readonly timeoutMs: number;
 }
+
+const helpMs = 5_000;
 
 /** The command line of crun and runc: one short-lived process per operation. */
 export class OciRuntime {
@@ -45,7 +38,7 @@ export class OciRuntime {
 	 * Unknown.
 	 */
 	async run(id: string, bundle: string, args: readonly string[], call: RuntimeCall = {}): Promise<void> {
-		const { kernel, reaper, nothing, environment, openFiles, timeoutMs: limit } = this.#context;
+		const { nothing, timeoutMs: limit } = this.#context;
 		const { file, root, systemdCgroup } = this.record;
 		const log = `${logPrefix(bundle)}${args[0]}-${nextNumber()}.log`;
 		const global = [
@@ -59,24 +52,13 @@ export class OciRuntime {
 		];
 		const object = { kind: "OCI runtime", id: `${file} ${args[0]} ${id}` };
 		try {
-			const pid = spawn(kernel, {
-				file,
-				args: [...global, ...args],
-				environment,
-				descriptors: call.descriptors ?? [nothing, nothing, nothing],
-				directory: bundle,
-				...(openFiles === undefined ? {} : { openFiles }),
-			});
-			const ended = reaper.exitOf(pid);
 			const timeoutMs = Math.min(call.timeoutMs ?? limit, limit);
-			const exit = await within(timeoutMs, ended);
-			if (exit === undefined) {
-				kernel.kill(pid, 9);
-				await ended;
-				throw new DaemonError("DeadlineExceeded", object, `killed after ${timeoutMs} ms`);
-			}
-			if (exit.status === 0) return;
-			const problem = lastProblem(log) ?? `exit status ${exit.status}`;
+			const descriptors = call.descriptors ?? [nothing, nothing, nothing];
+			const program = { file, args: [...global, ...args], descriptors, directory: bundle, timeoutMs };
+			const status = await runProgram(this.#context, program);
+			if (status === undefined) throw new DaemonError("DeadlineExceeded", object, `killed after ${timeoutMs} ms`);
+			if (status === 0) return;
+			const problem = lastProblem(log) ?? `exit status ${status}`;
 			throw new DaemonError(codeOf(problem), object, problem);
 		} catch (reason) {
 			if (failedWith(reason, "ENOENT")) throw DaemonError.from(reason, object, "FailedPrecondition");
@@ -84,6 +66,14 @@ export class OciRuntime {
 		} finally {
 			rmSync(log, { force: true });
 		}
+	}
+
+	/** Whether it has this command: a runtime may be built without. */
+	async has(command: string, bundle: string): Promise<boolean> {
+		const { nothing } = this.#context;
+		const descriptors = [nothing, nothing, nothing];
+		const program = { file: this.record.file, args: [command, "--help"], descriptors, directory: bundle };
+		return (await runProgram(this.#context, { ...program, timeoutMs: helpMs })) === 0;
 	}
 }
 

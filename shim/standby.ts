@@ -14,6 +14,7 @@ import { Publisher } from "./publisher.ts";
 import { Reaper } from "./reaper.ts";
 import { reportOf } from "./reports.ts";
 import type { Places, Settings } from "./settings.ts";
+import { cgroupDirectories, cgroupOfGroup, enterCgroup } from "./shim-cgroup.ts";
 import { terminalKey } from "./standby-link.ts";
 import { StrayJournal, straysIn } from "./stray-journal.ts";
 import { TerminalStore } from "./terminal-store.ts";
@@ -214,6 +215,8 @@ export class Standby {
 	/** The socket listens before the shard runs: whoever is given the address can connect at once. */
 	#startShard(namespace: string, group: string): ShardOfStandby {
 		const { kernel, places, shardCommand, settings } = this.#options;
+		const cgroup = cgroupOfGroup(group);
+		const cgroupPlaces = cgroup === "" ? [] : cgroupDirectories(cgroup);
 		const id = `${Date.now().toString(36)}${(this.#shardNumber++).toString(36)}`;
 		const path = places.shardSocket(id);
 		rmSync(path, { force: true });
@@ -228,9 +231,19 @@ export class Standby {
 				directory: "/",
 				...(settings.openFiles === undefined ? {} : { openFiles: settings.openFiles }),
 			});
+			this.#enter(pid, cgroup, cgroupPlaces);
 			return this.#addShard(id, { namespace, group, address: `unix://${path}`, pid, child: true });
 		} finally {
 			kernel.close(listener);
+		}
+	}
+
+	#enter(pid: number, cgroup: string, directories: readonly string[]): void {
+		try {
+			enterCgroup(pid, directories);
+		} catch (reason) {
+			this.#options.kernel.kill(pid, 9); // our own child, which has served nobody
+			throw DaemonError.from(reason, { kind: "control group", id: cgroup }, "FailedPrecondition");
 		}
 	}
 

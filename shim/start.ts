@@ -1,11 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BootstrapParams } from "../src/gen/containerd/runtime/bootstrap/v1/bootstrap.ts";
+import { Any } from "../src/gen/google/protobuf/any.ts";
 import { StandbyDefinition } from "../src/gen/troupe/shim/v1/shim.ts";
 import type { Kernel } from "../src/sys/kernel.ts";
 import type { Arguments } from "./arguments.ts";
 import { connectToStandby } from "./ensure-standby.ts";
+import { runtimeOptions } from "./runtime-options.ts";
 import type { Places, Settings } from "./settings.ts";
+import { groupInCgroup } from "./shim-cgroup.ts";
 
 const startMs = 10_000;
 
@@ -22,19 +25,22 @@ export async function start(
 	settings: Settings,
 	bundle: string,
 ): Promise<string> {
+	const input = readStandardInput();
+	const parameters = bootstrapParameters(input);
+	const { shimCgroup } = runtimeOptions(parameters === undefined ? asAny(input) : optionsOf(parameters));
 	const client = await connectToStandby(kernel, places, standbyWords(address, debug));
 	try {
 		const shard = await client.service(StandbyDefinition).startShard(
 			{
 				namespace,
-				group: groupOf(settings, id, bundle),
+				group: groupInCgroup(groupOf(settings, id, bundle), shimCgroup),
 				containerId: id,
 				shardSize: settings.shardSize,
 				fresh: false,
 			},
 			{ timeoutMs: startMs },
 		);
-		const version = bootstrapped(readStandardInput()) ? 3 : 2;
+		const version = parameters === undefined ? 2 : 3;
 		if (process.env.MAX_SHIM_VERSION === undefined && version === 2) {
 			writeFileSync(join(bundle, "address"), shard.address, { mode: 0o600 }); // 1.x reads it after a restart
 			return shard.address;
@@ -62,12 +68,26 @@ function groupOf({ grouping }: Settings, id: string, bundle: string): string {
 }
 
 /** 2.2 and later send BootstrapParams; older ones the runtime options as an Any, whose first field is a URL. */
-function bootstrapped(input: Uint8Array): boolean {
+function bootstrapParameters(input: Uint8Array): BootstrapParams | undefined {
 	try {
-		const { instanceId, containerdGrpcAddress, containerdTtrpcAddress } = BootstrapParams.decode(input);
-		return instanceId !== "" && (containerdGrpcAddress !== "" || containerdTtrpcAddress !== "");
+		const parameters = BootstrapParams.decode(input);
+		const { instanceId, containerdGrpcAddress, containerdTtrpcAddress } = parameters;
+		return instanceId !== "" && (containerdGrpcAddress !== "" || containerdTtrpcAddress !== "")
+			? parameters
+			: undefined;
 	} catch {
-		return false; // not this message: an older daemon
+		return undefined; // not this message: an older daemon
+	}
+}
+
+const optionsOf = ({ extensions }: BootstrapParams): Any | undefined =>
+	extensions.map(({ value }) => value).find((value) => value?.typeUrl.endsWith("containerd.runc.v1.Options"));
+
+function asAny(input: Uint8Array): Any | undefined {
+	try {
+		return Any.decode(input);
+	} catch {
+		return undefined; // whatever it is, options of ours it is not
 	}
 }
 

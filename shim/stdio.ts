@@ -15,6 +15,8 @@ export interface StdioContext extends LoggerContext {
 export interface StdioOwner {
 	readonly containerId: string;
 	readonly namespace: string;
+	/** Whom FIFOs and a logger's pipes are to belong to: then the process may open /dev/stdout again. */
+	readonly ioOwner?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
 /** How long an exit waits for the copy of a terminal's last output. */
@@ -57,6 +59,7 @@ export class Stdio {
 		try {
 			await stdio.#openOutputs(owner, context);
 			stdio.#openStdin(!paths.terminal);
+			if (owner.ioOwner !== undefined) stdio.#chown(owner.ioOwner);
 			if (paths.terminal) stdio.#console = new ConsoleSocket(context.kernel, context.sockets);
 			return stdio;
 		} catch (reason) {
@@ -96,6 +99,13 @@ export class Stdio {
 			isFifo(plain(path)) ? plain(path) : "",
 		);
 		return { stdin: stdin ?? "", stdout: stdout ?? "", stderr: stderr ?? "" };
+	}
+
+	/** Log files stay whose they are, and a terminal gets its owner from the OCI runtime. */
+	#chown({ uid, gid }: { readonly uid: number; readonly gid: number }): void {
+		if (this.paths.terminal) return;
+		for (const descriptor of new Set(this.descriptors))
+			if (this.#handed.has(descriptor) || this.#fifoOutputs.has(descriptor)) this.#kernel.fchown(descriptor, uid, gid);
 	}
 
 	/** The OCI runtime has ended: the process has its descriptors, and a terminal's master has arrived. */

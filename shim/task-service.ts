@@ -5,7 +5,7 @@ import type { Any } from "../src/gen/google/protobuf/any.ts";
 import { type Handlers, type Implementation, implementation, type ServerCall } from "../src/ttrpc/server.ts";
 import { checkpointCommand } from "./checkpoint-command.ts";
 import type { Container } from "./container.ts";
-import { requireCriu } from "./create-container.ts";
+import { requireCriu } from "./criu.ts";
 import { deleteProcess } from "./delete-container.ts";
 import type { Exit } from "./exit.ts";
 import { metricsOf } from "./metrics.ts";
@@ -86,7 +86,7 @@ function handlersOf(shard: Shard): Handlers<typeof TaskDefinition> {
 			const container = await containerOf(request, call);
 			requireCriu(container.identity);
 			const options = CheckpointOptions.decode(request.options?.value ?? new Uint8Array(0));
-			await container.checkpoint(request.path, checkpointCommand(request.path, options, container), call.timeoutMs);
+			await container.checkpoint(checkpointCommand(request.path, options, container.criuWorkPath), call.timeoutMs);
 			return {};
 		},
 		async update(request, call) {

@@ -1,5 +1,7 @@
 import type { ShimFact } from "../../machines/process-facts.ts";
 import { type ShimLinkContext, type ShimLinkInput, shimLinkLimits } from "../../machines/shim-link.machine.ts";
+import { runtimeOptions } from "../../shim/runtime-options.ts";
+import { groupInCgroup } from "../../shim/shim-cgroup.ts";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
 import { Any } from "../../src/gen/google/protobuf/any.ts";
 import type { Reader } from "../../src/metadata/store/store.ts";
@@ -293,9 +295,10 @@ export class Shims {
 			});
 	}
 
-	async #shardFor({ namespace, id, sandboxId }: ShimSeeker): Promise<ShimLinkInput> {
+	async #shardFor({ namespace, id, sandboxId, options }: ShimSeeker): Promise<ShimLinkInput> {
 		const { grouping, shardSize, standby } = this.#options;
-		const group = grouping === "container" ? id : grouping === "pod" ? sandboxId : "";
+		const together = grouping === "container" ? id : grouping === "pod" ? sandboxId : "";
+		const group = groupInCgroup(together, runtimeOptions(options).shimCgroup);
 		const request = { namespace, group, containerId: id, shardSize, fresh: false };
 		return this.#shardInput(namespace, group, await standby.shardFor(request));
 	}

@@ -100,7 +100,10 @@ export class ActorTasks implements Tasks {
 	async exec(process: ExecCreation, call: TaskCall): Promise<void> {
 		const { specs, processLogic, store } = this.#options;
 		const { namespace, id, execId, stdio, spec } = process;
-		const status = taskStateOf(store.get(taskKey(process)))?.status;
+		const stateNow = () => taskStateOf(store.get(taskKey(process)))?.status;
+		// An heir of its dead shim may be on the way: the task's actor answers when it knows.
+		if (stateNow() === "unknown") await this.#registry.task(process).ask({ type: "exec" }, limits(call));
+		const status = stateNow();
 		if (status === undefined) throw new DaemonError("NotFound", taskIdentity(process), "not found");
 		if (status !== "running" && status !== "created")
 			throw new DaemonError("FailedPrecondition", taskIdentity(process), `cannot exec in a ${status} task`);

@@ -116,18 +116,23 @@ export class ScriptedShim implements TaskShims {
 	release(): void {}
 
 	readonly #client = new Proxy({} as TaskClient, {
-		get: (_, method) => async (request: { id: string; execId?: string }) => {
+		get: (_, method) => async (request: { id: string; execId?: string; checkpoint?: string }) => {
 			const name = method as Method;
 			this.calls.push(`${name} ${request.id}${request.execId ? `/${request.execId}` : ""}`);
 			await this.#scripts.get(name)?.shift()?.();
-			return this.#answer(name, request.id, request.execId ?? "");
+			return this.#answer(name, request.id, request.execId ?? "", request.checkpoint ?? "");
 		},
 	});
 
-	#answer(method: Method, id: string, execId: string): unknown {
+	#answer(method: Method, id: string, execId: string, checkpoint: string): unknown {
 		switch (method) {
-			case "create":
-				this.processes.set(`${id}/`, { pid: this.#nextPid++, status: Status.CREATED, exitStatus: 0, exitedAt: 0n });
+			case "create": // a container that starts from a checkpoint has no process before
+				this.processes.set(`${id}/`, {
+					pid: checkpoint === "" ? this.#nextPid++ : 0,
+					status: Status.CREATED,
+					exitStatus: 0,
+					exitedAt: 0n,
+				});
 				return { pid: this.process(id).pid };
 			case "exec":
 				this.processes.set(`${id}/${execId}`, { pid: 0, status: Status.CREATED, exitStatus: 0, exitedAt: 0n });

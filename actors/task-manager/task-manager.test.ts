@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import fc from "fast-check";
+import { DaemonError } from "../../src/errors/daemon-error.ts";
 import { memoryStore } from "../../src/metadata/store/memory-store.ts";
 import type { Store } from "../../src/metadata/store/store.ts";
 import { creationOf, openWorld, type Places, temporaryPlaces, type World } from "./scripted-shim.test-fixture.ts";
@@ -308,6 +309,76 @@ test("a lost shim's task waits for an heir, and what was asked meanwhile is done
 	await killed;
 	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 137);
 	assert.equal(world.registry.context(web).shim, "shard-2");
+});
+
+test("an exec that is asked for while the shim is lost is made when an heir has the container", async () => {
+	await running();
+	world.shim.connected = false;
+	await world.registry.tell(web, { type: "shim.lost" });
+	const added = world.manager.tasks.exec({ ...sh, stdio, spec }, call);
+	world.shim.connected = true;
+	await world.registry.tell(web, { type: "shim.adopted", shim: "shard-2" });
+	await added;
+	await world.manager.tasks.start(sh, call);
+	assert.equal((await world.manager.tasks.get(sh, call)).status, "running");
+});
+
+test("an exec in a task that ends while its shim is lost is refused with the task's state", async () => {
+	const pid = await running();
+	await world.registry.tell(web, { type: "shim.lost" });
+	const refused = assert.rejects(world.manager.tasks.exec({ ...sh, stdio, spec }, call), {
+		code: "FailedPrecondition",
+		message: /stopped/,
+	});
+	world.witness.watched.get(pid)?.({ known: true, exitStatus: 5, exitedAt: 50n }, true);
+	await refused;
+});
+
+test("a task from a checkpoint has its pid from the start, and its exit is told", async () => {
+	const { tasks } = world.manager;
+	assert.deepEqual(await tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call), { pid: 0 });
+	const { pid } = await tasks.start(init, call);
+	assert.notEqual(pid, 0);
+	assert.equal((await tasks.get(init, call)).pid, pid);
+	assert.deepEqual([...world.witness.watched.keys()], [pid]);
+	const exit = tasks.wait(init, call);
+	await world.shim.exit("web", 7);
+	assert.equal((await exit).exitStatus, 7);
+	assert.deepEqual(await world.events(), ["/tasks/create", "/tasks/start", "/tasks/exit 7"]);
+});
+
+test("a task from a checkpoint that ends before the answer to its start is told to have started and exited", async () => {
+	await world.manager.tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call);
+	world.shim.next("start", async () => {
+		world.shim.process("web").pid = 4711;
+		await world.shim.exit("web", 3);
+	});
+	await world.manager.tasks.start(init, call);
+	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 3);
+	assert.deepEqual(await world.events(), ["/tasks/create", "/tasks/start", "/tasks/exit 3"]);
+});
+
+test("a task from a checkpoint whose start was not answered has its pid from the shim's state", async () => {
+	await world.manager.tasks.create({ ...creationOf("web"), checkpoint: "/images" }, call);
+	world.shim.next("start", async () => {
+		Object.assign(world.shim.process("web"), { pid: 4711, status: 2 });
+		throw new DaemonError("Unavailable", { kind: "test", id: "web" }, "connection lost");
+	});
+	await assert.rejects(world.manager.tasks.start(init, call));
+	await stateOf("running");
+	assert.equal((await world.manager.tasks.get(init, call)).pid, 4711);
+	await world.shim.exit("web", 6);
+	assert.equal((await world.manager.tasks.wait(init, call)).exitStatus, 6);
+});
+
+test("a task that was there before a restart leaves its name to the next one", async () => {
+	await running();
+	await world.stop();
+	world = await openWorld(store, places, world.shim);
+	await stateOf("running");
+	await world.shim.exit("web", 7);
+	await world.manager.tasks.delete(web, call);
+	await running();
 });
 
 test("an exit that only the daemon's pidfd saw is told when no shim can say more", async () => {

@@ -89,7 +89,7 @@ export function taskActor(world: TaskWorld) {
 	const ask = (
 		scope: TaskScope,
 		call: (connection: ShimConnection) => Promise<unknown>,
-		done: "shim.started" | "shim.paused" | "shim.resumed",
+		done: "shim.paused" | "shim.resumed",
 	) => {
 		attempt(() => call(connectionOf(scope))).then(
 			() => scope.send({ type: done }),
@@ -160,7 +160,10 @@ export function taskActor(world: TaskWorld) {
 				);
 			},
 			askShimToStart(_, scope) {
-				ask(scope, ({ task }) => task.start({ id: scope.context.id }, options(scope, "start")), "shim.started");
+				attempt(() => connectionOf(scope).task.start({ id: scope.context.id }, options(scope, "start"))).then(
+					({ pid }) => scope.send({ type: "shim.started", pid }),
+					(reason: unknown) => scope.send(failureOf(reason, scope.identity)),
+				);
 			},
 			askShimToPause(_, scope) {
 				ask(scope, ({ task }) => task.pause({ id: scope.context.id }, options(scope, "pause")), "shim.paused");
@@ -217,11 +220,11 @@ export function taskActor(world: TaskWorld) {
 				letGo(scope);
 				creations.delete(scope.path);
 				shims.arrived(scope.context, scope.context.shim);
-				watch(pid, scope);
+				if (pid !== 0) watch(pid, scope); // one that starts from a checkpoint has no process yet
 			},
 			watchAgain(_, scope) {
 				const { pid, bundle } = scope.context;
-				if (watches.has(scope.path)) return;
+				if (watches.has(scope.path) || pid === 0) return;
 				void processOnHost(bundle, "").then((init) => {
 					if (init?.pid !== pid || watches.has(scope.path) || scope.signal.aborted) return;
 					if (witness.isThere(init)) watch(pid, scope);

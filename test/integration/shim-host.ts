@@ -23,6 +23,7 @@ import { TaskExit } from "../../src/gen/containerd/events/task.ts";
 import { TaskDefinition } from "../../src/gen/containerd/runtime/task/v2/shim.ts";
 import { EventsDefinition } from "../../src/gen/containerd/services/ttrpc/events/v1/events.ts";
 import type { Envelope } from "../../src/gen/containerd/types/event.ts";
+import { Any } from "../../src/gen/google/protobuf/any.ts";
 import { ShardDefinition, StandbyDefinition } from "../../src/gen/troupe/shim/v1/shim.ts";
 import { parentOf } from "../../src/sys/pidfd.ts";
 import { connect, type TtrpcClient } from "../../src/ttrpc/client.ts";
@@ -124,14 +125,19 @@ export class ShimHost {
 		return bundle;
 	}
 
-	/** The start contract, as a daemon calls it. */
-	async startShim(id: string, bundle: string): Promise<string> {
-		const { stdout, stderr } = await this.run(["-id", id, "start"], bundle);
+	/** The start contract, as a daemon calls it: with the runtime options on standard input. */
+	async startShim(id: string, bundle: string, options?: Any): Promise<string> {
+		const input = options === undefined ? new Uint8Array(0) : Any.encode(options).finish();
+		const { stdout, stderr } = await this.run(["-id", id, "start"], bundle, input);
 		assert.equal(stderr.toString(), "");
 		return stdout.toString();
 	}
 
-	run(words: readonly string[], directory: string): Promise<{ stdout: Buffer; stderr: Buffer }> {
+	run(
+		words: readonly string[],
+		directory: string,
+		input = new Uint8Array(0),
+	): Promise<{ stdout: Buffer; stderr: Buffer }> {
 		const flags = ["-namespace", namespace, "-address", this.address, "-publish-binary", "/bin/true"];
 		const running = promisify(execFile)(this.program, [...flags, ...words], {
 			cwd: directory,
@@ -139,7 +145,7 @@ export class ShimHost {
 			timeout: 30_000,
 			encoding: "buffer",
 		});
-		running.child.stdin?.end();
+		running.child.stdin?.end(input);
 		return running;
 	}
 
@@ -155,8 +161,8 @@ export class ShimHost {
 	}
 
 	/** A shard's services for a container that does not exist yet. */
-	async shard(id: string, bundle: string) {
-		const address = await this.startShim(id, bundle);
+	async shard(id: string, bundle: string, options?: Any) {
+		const address = await this.startShim(id, bundle, options);
 		const client = await this.connect(address);
 		return { address, client, ...services(client) };
 	}

@@ -52,11 +52,11 @@ for (const runtime of ["crun", "runc"])
 			const { task, bundle } = await create("states", ["sleep", "60"]);
 			await assert.rejects(task.create({ id: "states", bundle }), code("AlreadyExists"));
 			await assert.rejects(task.pause({ id: "states" }), /while it is created/);
+			await assert.rejects(task.checkpoint({ id: "states", path: "/tmp/x" }), code("FailedPrecondition"));
 			await task.start({ id: "states" });
 			await assert.rejects(task.start({ id: "states" }), code("FailedPrecondition"));
 			await assert.rejects(task.delete({ id: "states" }), /cannot be deleted while it is running/);
 			await assert.rejects(task.start({ id: "states", execId: "none" }), code("NotFound"));
-			await assert.rejects(task.checkpoint({ id: "states", path: "/tmp/x" }), code("FailedPrecondition"));
 			await assert.rejects(task.state({ id: "states" }, { namespace: "other" }), code("NotFound"));
 			await task.kill({ id: "states", signal: 9 });
 			assert.equal((await task.wait({ id: "states" })).exitStatus, 137);
