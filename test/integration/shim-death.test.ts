@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { closeSync, existsSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { DeleteResponse } from "../../src/gen/containerd/runtime/task/v2/shim.ts";
@@ -24,6 +24,13 @@ describe("death of shims and of the daemon", () => {
 		const { pid } = await shard.own.info({});
 		process.kill(pid, "SIGKILL");
 		await shard.client.closed;
+	}
+
+	async function killStandby(): Promise<void> {
+		const standbys = host.processes().filter((pid) => commandLine(pid).includes("standby-process"));
+		assert.equal(standbys.length, 1);
+		process.kill(standbys[0] ?? 0, "SIGKILL");
+		await until("standby is dead", () => !existsSync(`/proc/${standbys[0]}`));
 	}
 
 	async function adopter(containers: readonly { id: string; bundle: string }[]) {
@@ -163,10 +170,7 @@ describe("death of shims and of the daemon", () => {
 
 	test("a standby that was killed is replaced; shards register again and their orphans are still witnessed", async () => {
 		const task = await run("witnessed", ["sh", "-c", "sleep 2; exit 12"]);
-		const standbys = host.processes().filter((pid) => commandLine(pid).includes("standby-process"));
-		assert.equal(standbys.length, 1);
-		process.kill(standbys[0] ?? 0, "SIGKILL");
-		await until("standby is dead", () => !existsSync(`/proc/${standbys[0]}`));
+		await killStandby();
 		const standby = await host.standby();
 		// the shard registers again by itself
 		for (let count = 0; count === 0; ) count = (await standby.listShards({})).shards.length;
@@ -175,6 +179,53 @@ describe("death of shims and of the daemon", () => {
 		assert.equal(host.exits("witnessed")[0]?.exitStatus, 12);
 		const next = await adopter([task]);
 		assert.equal((await next.task.delete({ id: "witnessed" })).exitStatus, 12);
+	});
+
+	test("an exit in the journal of a shard that died while there was no standby is delivered by the next one", async () => {
+		await host.stopDaemon();
+		const lonely = await run("lonely", ["sh", "-c", "exit 45"]);
+		await lonely.task.wait({ id: "lonely" });
+		await killStandby();
+		await killShard(lonely);
+		await host.startDaemon();
+		await host.standby();
+		await until("the exit arrives", () => host.exits("lonely").length === 1);
+		assert.equal(host.exits("lonely")[0]?.exitStatus, 45);
+		const { task } = await adopter([lonely]);
+		assert.equal((await task.delete({ id: "lonely" })).exitStatus, 45);
+	});
+
+	test("a container that a living shard has taken stays there, whoever else is asked to adopt it", async () => {
+		const shared = await run("shared", ["sleep", "60"]);
+		await killShard(shared);
+		const first = await adopter([shared]);
+		const second = await adopter([shared]);
+		const { shardId } = await first.own.info({});
+		assert.deepEqual(
+			second.adopted.map(({ shardId, address, problem }) => ({ shardId, address, problem })),
+			[{ shardId, address: first.address, problem: "" }],
+		);
+		assert.deepEqual((await second.own.info({})).containers, []);
+		await first.task.kill({ id: "shared", signal: 9 });
+		assert.equal((await first.task.wait({ id: "shared" })).exitStatus, 137);
+		await first.task.delete({ id: "shared" });
+		assert.equal(host.exits("shared").length, 1);
+	});
+
+	test("a container whose shard died before it could tell of the start runs for its adopter", async () => {
+		const begun = await run("begun", ["sleep", "60"]);
+		await killShard(begun);
+		// as it is between the init's going on and the shard's clearing up
+		const file = join(begun.bundle, "shim.json");
+		const record = JSON.parse(readFileSync(file, "utf8")) as { init: object; runtime: { root: string } };
+		writeFileSync(file, JSON.stringify({ ...record, init: { ...record.init, status: "created" } }));
+		const fifo = mkfifo(join(record.runtime.root, "begun/exec.fifo"));
+		const { task } = await adopter([begun]);
+		assert.equal((await task.state({ id: "begun" })).status, 2);
+		assert.equal(existsSync(fifo), false, "the OCI runtime would take it for created");
+		await task.kill({ id: "begun", signal: 9 });
+		await task.wait({ id: "begun" });
+		await task.delete({ id: "begun" });
 	});
 
 	test("the delete contract: nothing is left of a container whose shard is dead", async () => {
