@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { DaemonError } from "../src/errors/daemon-error.ts";
+import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
 import { exitOfStranger, startTimeOf } from "../src/sys/pidfd.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
 import { Cgroup } from "./cgroup.ts";
@@ -35,7 +35,7 @@ export async function adoptContainer(
 	register: (container: Container) => void,
 ): Promise<Container> {
 	const identity = { kind: "task", namespace: context.namespace, id };
-	const saved = readRecord(bundle);
+	const saved = recordIn(bundle, identity);
 	const record = saved && whatWasMade(saved, bundle);
 	if (record === undefined || record.id !== id || record.namespace !== context.namespace)
 		throw new DaemonError("FailedPrecondition", identity, `cannot be adopted: no record of it in ${bundle}`);
@@ -63,6 +63,14 @@ interface Adoption {
 	readonly context: ContainerContext;
 	readonly known: ReadonlyMap<string, Exit>;
 	readonly exitSeen: (exit: Exit) => void;
+}
+
+function recordIn(bundle: string, identity: ObjectIdentity): ContainerRecord | undefined {
+	try {
+		return readRecord(bundle);
+	} catch (reason) {
+		throw DaemonError.from(reason, identity, reason instanceof SyntaxError ? "FailedPrecondition" : "Unknown");
+	}
 }
 
 /** A process that the runtime has made after the shard's death, or just before: its pid is in a file, not in the record. */

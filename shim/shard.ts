@@ -6,7 +6,7 @@ import type { Kernel } from "../src/sys/kernel.ts";
 import { listens } from "../src/sys/unix-socket.ts";
 import { adoptContainer } from "./adopt-container.ts";
 import type { Container, ContainerContext } from "./container.ts";
-import { readRecord, writeRecord } from "./container-record.ts";
+import { type ContainerRecord, readRecord, writeRecord } from "./container-record.ts";
 import { createContainer } from "./create-container.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { ExitJournal } from "./exit-journal.ts";
@@ -214,7 +214,7 @@ export class Shard {
 	#claim(bundle: string): string | undefined {
 		const { kernel } = this.context;
 		const { shard } = this.identity;
-		const record = readRecord(bundle);
+		const record = readableRecord(bundle);
 		if (record === undefined || record.shard === shard) return undefined;
 		if (listens(kernel, this.#places.shardSocket(record.shard))) return record.shard;
 		writeRecord(bundle, { ...record, shard });
@@ -323,3 +323,13 @@ const exitOf = (container: Container, { execId, pid }: ContainerProcess, status:
 	at,
 	unknown: false,
 });
+
+/** Undefined for a broken one too: adoption says what is wrong with it. */
+function readableRecord(bundle: string): ContainerRecord | undefined {
+	try {
+		return readRecord(bundle);
+	} catch (reason) {
+		if (reason instanceof SyntaxError) return undefined;
+		throw reason;
+	}
+}

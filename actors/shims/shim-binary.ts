@@ -31,6 +31,8 @@ export interface BuriedTask {
 	readonly exitStatus: number;
 	/** Nanoseconds since 1970; undefined if the shim does not say. */
 	readonly exitedAt: bigint | undefined;
+	/** The shim could not be asked. */
+	readonly unknown?: boolean;
 }
 
 /** Answers are small; a shim that prints more is broken. */

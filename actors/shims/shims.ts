@@ -402,23 +402,27 @@ export class Shims {
 		const { shard } = this.connection(namespace, heir.shim);
 		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
 		const homes = new Map<string, string>();
+		const waiting = new Map<string, string>();
 		for (const { containerId, problem, again, shardId, address } of answers.containers) {
 			if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
-			if (again) throw new DaemonError("Unavailable", identityOf(link), `${containerId}: ${problem}`);
-			if (shardId === heir.shim) continue;
-			// An heir of an earlier attempt has it, which was broken off before anybody was told.
-			if (shardId === link.shim)
-				throw new DaemonError("Unavailable", identityOf(link), "lives, but does not answer: its containers stay");
-			await this.#connect(this.#shardInput(namespace, group, { shim: shardId, address, pid: 0 }), signal);
-			homes.set(containerId, shardId);
+			if (again) waiting.set(containerId, problem);
+			// An heir of an earlier attempt has it, which was broken off before anybody was told; or the dead one lives.
+			else if (shardId === link.shim) waiting.set(containerId, "its shard lives, but does not answer");
+			else if (shardId !== heir.shim) {
+				await this.#connect(this.#shardInput(namespace, group, { shim: shardId, address, pid: 0 }), signal);
+				homes.set(containerId, shardId);
+			}
 		}
-		// Those that could not be adopted too: the heir says that it does not know them.
+		// Those that cannot be adopted ever, too: the heir says that it does not know them.
 		await Promise.all(
-			left.map(({ id }) =>
-				residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim }),
-			),
+			left.map(async ({ id }) => {
+				if (!waiting.has(id))
+					await residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim });
+			}),
 		);
 		this.release(namespace, heir.shim);
+		const [first] = waiting;
+		if (first !== undefined) throw new DaemonError("Unavailable", identityOf(link), `${first[0]}: ${first[1]}`);
 	}
 
 	async #bury(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
@@ -429,12 +433,12 @@ export class Shims {
 					{ namespace: link.namespace, id, reason: String(reason) },
 					"a dead shim left more than its binary can remove",
 				);
-				return { exitStatus: 255, exitedAt: undefined };
+				return { exitStatus: 255, exitedAt: undefined, unknown: true };
 			});
 			const exitedAt = buried.exitedAt ?? BigInt(now()) * 1_000_000n;
 			await residents.tell(
 				{ namespace: link.namespace, id },
-				{ type: "shim.buried", exitStatus: buried.exitStatus, exitedAt },
+				{ type: "shim.buried", exitStatus: buried.exitStatus, exitedAt, unknown: buried.unknown },
 			);
 		}
 	}

@@ -19,7 +19,8 @@ export interface StandbyOptions {
 	readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
-const reviveMs = 1_000;
+/** First and longest pause between attempts to start a standby. */
+const reviveMs = [500, 30_000] as const;
 
 type StandbyClient = ServiceClient<typeof StandbyDefinition>;
 
@@ -121,13 +122,13 @@ export class Standby {
 		if (this.#reviving) return;
 		this.#reviving = true;
 		try {
-			while (this.#isNeeded()) {
+			for (let ms: number = reviveMs[0]; this.#isNeeded(); ms = Math.min(ms * 2, reviveMs[1])) {
 				try {
 					await this.#reach();
 					return;
 				} catch (reason) {
 					this.#options.warn({ reason: String(reason) }, "the standby shim cannot be started; another try follows");
-					await new Promise<void>((resolve) => this.#options.after(reviveMs, resolve));
+					await new Promise<void>((resolve) => this.#options.after(ms, resolve));
 				}
 			}
 		} finally {
