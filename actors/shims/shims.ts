@@ -9,6 +9,8 @@ import { child, restoredChild, supervisorChild } from "../kernel/child-spec.ts";
 import type { System } from "../kernel/system.ts";
 import { type ShimLinkWorld, shimLinkActor } from "../shim-link/shim-link.actor.ts";
 import type { AnyValue, TaskIdentity } from "../task-manager/tasks.ts";
+import { bury, type Estate, inherit } from "./estate.ts";
+import { ExpectedResidents } from "./expected-residents.ts";
 import type { BuriedTask } from "./shim-binary.ts";
 import type { ShimClient, ShimConnection } from "./shim-connection.ts";
 import type { Shard, Standby } from "./standby.ts";
@@ -75,7 +77,6 @@ export interface ShimsOptions {
 }
 
 const flushMs = 2_000;
-const adoptMs = 20_000;
 /** Links that ended between being found and being asked. */
 const tries = 3;
 
@@ -87,8 +88,8 @@ export class Shims {
 	/** What each link was started with. */
 	readonly #links = new Map<string, ShimLinkInput>();
 	readonly #logs = new Map<string, { close(): void }>();
-	/** By link: containers that are being created there, whose records do not name it yet. */
-	readonly #expected = new Map<string, Map<string, Resident>>();
+	/** From here on the end of the shim is these containers' business too: their records do not name it yet. */
+	readonly #expected = new ExpectedResidents();
 	/** Ends the wait of a shim that nothing lives in. */
 	readonly #idle = new Map<string, () => void>();
 
@@ -133,7 +134,7 @@ export class Shims {
 			try {
 				const input = own ? await this.#shardFor(seeker) : await this.#binaryFor(seeker);
 				await this.#connect(input, seeker.signal);
-				this.#expect(input, seeker);
+				this.#expected.add(idOf(input), seeker);
 				return { shim: input.shim, connection: this.connection(seeker.namespace, input.shim) };
 			} catch (reason) {
 				// The shard died after the standby had named it: it names another now.
@@ -145,22 +146,13 @@ export class Shims {
 
 	/** The container's record names the shim, or nothing is left of it. */
 	arrived({ namespace, id }: TaskIdentity, shim: string): void {
-		const link = idOf({ namespace, shim });
-		const expected = this.#expected.get(link);
-		expected?.delete(id);
-		if (expected?.size === 0) this.#expected.delete(link);
-	}
-
-	/** From here on the end of the shim is the container's business too. */
-	#expect(link: { readonly namespace: string; readonly shim: string }, { id, bundle }: Resident): void {
-		const expected = this.#expected.get(idOf(link)) ?? new Map<string, Resident>();
-		this.#expected.set(idOf(link), expected.set(id, { id, bundle }));
+		this.#expected.remove(idOf({ namespace, shim }), id);
 	}
 
 	/** Who lives in a shim, and who is about to. */
 	#residentsOf(namespace: string, shim: string): readonly Resident[] {
 		const there = this.#options.residents.of(namespace, shim);
-		const expected = [...(this.#expected.get(idOf({ namespace, shim }))?.values() ?? [])];
+		const expected = this.#expected.of(idOf({ namespace, shim }));
 		return [...there, ...expected.filter(({ id }) => !there.some((resident) => resident.id === id))];
 	}
 
@@ -384,63 +376,18 @@ export class Shims {
 
 	/** An heir for the containers of a dead shard; a grave for those of a foreign shim. */
 	async #settle(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
-		if (this.#residentsOf(link.namespace, link.shim).length > 0)
-			await (link.kind === "shard" ? this.#inherit(link, signal) : this.#bury(link, signal));
+		const estate: Estate = {
+			...this.#options,
+			residentsOf: () => this.#residentsOf(link.namespace, link.shim),
+			open: async (shard) => {
+				await this.#connect(this.#shardInput(link.namespace, link.group, shard), signal);
+				return this.connection(link.namespace, shard.shim);
+			},
+			release: (shim) => this.release(link.namespace, shim),
+		};
+		if (estate.residentsOf().length > 0)
+			await (link.kind === "shard" ? inherit(estate, link, signal) : bury(estate, link, signal));
 		this.#links.delete(idOf(link));
-	}
-
-	async #inherit(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
-		const { namespace, group } = link;
-		const { standby, shardSize, residents, warn } = this.#options;
-		// Without a container's name: these are adopted, not on their way to be created there.
-		const request = { namespace, group, containerId: "", shardSize, fresh: true };
-		const heir = this.#shardInput(namespace, group, await standby.shardFor(request));
-		await this.#connect(heir, signal);
-		// Asked now: while the heir started, one may have gone and another of its name have come elsewhere.
-		const left = this.#residentsOf(namespace, link.shim);
-		const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
-		const { shard } = this.connection(namespace, heir.shim);
-		const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
-		const homes = new Map<string, string>();
-		const waiting = new Map<string, string>();
-		for (const { containerId, problem, again, shardId, address } of answers.containers) {
-			if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
-			if (again) waiting.set(containerId, problem);
-			// An heir of an earlier attempt has it, which was broken off before anybody was told; or the dead one lives.
-			else if (shardId === link.shim) waiting.set(containerId, "its shard lives, but does not answer");
-			else if (shardId !== heir.shim) {
-				await this.#connect(this.#shardInput(namespace, group, { shim: shardId, address, pid: 0 }), signal);
-				homes.set(containerId, shardId);
-			}
-		}
-		// Those that cannot be adopted ever, too: the heir says that it does not know them.
-		await Promise.all(
-			left.map(async ({ id }) => {
-				if (!waiting.has(id))
-					await residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim });
-			}),
-		);
-		this.release(namespace, heir.shim);
-		const [first] = waiting;
-		if (first !== undefined) throw new DaemonError("Unavailable", identityOf(link), `${first[0]}: ${first[1]}`);
-	}
-
-	async #bury(link: ShimLinkContext, signal: AbortSignal): Promise<void> {
-		const { deleteBinary, residents, warn, now } = this.#options;
-		for (const { id, bundle } of this.#residentsOf(link.namespace, link.shim)) {
-			const buried = await deleteBinary({ ...link, shim: id, bundle }, signal).catch((reason: unknown) => {
-				warn(
-					{ namespace: link.namespace, id, reason: String(reason) },
-					"a dead shim left more than its binary can remove",
-				);
-				return { exitStatus: 255, exitedAt: undefined, unknown: true };
-			});
-			const exitedAt = buried.exitedAt ?? BigInt(now()) * 1_000_000n;
-			await residents.tell(
-				{ namespace: link.namespace, id },
-				{ type: "shim.buried", exitStatus: buried.exitStatus, exitedAt, unknown: buried.unknown },
-			);
-		}
 	}
 }
 
