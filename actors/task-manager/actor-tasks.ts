@@ -43,6 +43,8 @@ const forEverMs = 100 * 365 * 86_400_000;
 const queryMs = 10_000;
 /** Turns of the event loop in which an actor that has ended is forgotten. */
 const forgetTurns = 100;
+/** Shims that may die one after the other while an exec waits. */
+const heldTries = 3;
 
 /** The Tasks port on actors: each request goes through the mailbox of its task or exec. */
 export class ActorTasks implements Tasks {
@@ -98,12 +100,10 @@ export class ActorTasks implements Tasks {
 	}
 
 	async exec(process: ExecCreation, call: TaskCall): Promise<void> {
-		const { specs, processLogic, store } = this.#options;
+		const { specs, processLogic } = this.#options;
 		const { namespace, id, execId, stdio, spec } = process;
-		const stateNow = () => taskStateOf(store.get(taskKey(process)))?.status;
-		// An heir of its dead shim may be on the way: the task's actor answers when it knows.
-		if (stateNow() === "unknown") await this.#registry.task(process).ask({ type: "exec" }, limits(call));
-		const status = stateNow();
+		await this.#untilHeld(process, call);
+		const status = this.#statusOf(process);
 		if (status === undefined) throw new DaemonError("NotFound", taskIdentity(process), "not found");
 		if (status !== "running" && status !== "created")
 			throw new DaemonError("FailedPrecondition", taskIdentity(process), `cannot exec in a ${status} task`);
@@ -209,6 +209,35 @@ export class ActorTasks implements Tasks {
 		const connection = this.#options.shims.connection(namespace, this.#registry.context(task).shim);
 		const timeoutMs = Math.min(deadlineMs, queryMs);
 		return ask(connection, { timeoutMs, namespace, ...(signal === undefined ? {} : { signal }) });
+	}
+
+	#statusOf(task: TaskIdentity) {
+		return taskStateOf(this.#options.store.get(taskKey(task)))?.status;
+	}
+
+	#isReachable({ namespace, id }: TaskIdentity): boolean {
+		try {
+			this.#options.shims.connection(namespace, this.#registry.context({ namespace, id }).shim);
+			return true;
+		} catch {
+			return false; // why not is told by whoever calls it
+		}
+	}
+
+	/**
+	 * Waits while an heir of the task's dead shim is on the way, and while the end of a connection is not yet known to be
+	 * the end of its shim. What comes of it shows in the task's state.
+	 */
+	async #untilHeld(task: TaskIdentity, call: TaskCall): Promise<void> {
+		const { signal = AbortSignal.timeout(queryMs) } = call;
+		const isOpen = () => this.#statusOf(task) === "running" && !this.#isReachable(task);
+		for (let attempt = 0; attempt < heldTries; attempt++) {
+			if (this.#statusOf(task) === "unknown") await this.#registry.task(task).ask({ type: "exec" }, limits(call));
+			if (!isOpen()) return;
+			const { shim } = this.#registry.context(task);
+			await this.#options.shims.reach(task.namespace, shim, queryMs, signal).catch(() => undefined);
+			for (let turn = 0; turn < forgetTurns && isOpen(); turn++) await new Promise((resolve) => setImmediate(resolve));
+		}
 	}
 
 	/** AlreadyExists while an actor of this name lives. One that has ended is forgotten within a few turns. */

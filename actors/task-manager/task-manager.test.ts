@@ -323,6 +323,16 @@ test("an exec that is asked for while the shim is lost is made when an heir has 
 	assert.equal((await world.manager.tasks.get(sh, call)).status, "running");
 });
 
+test("an exec that is asked for before it is known whether the shim is lost waits for that", async () => {
+	await running();
+	world.shim.connected = false;
+	const added = world.manager.tasks.exec({ ...sh, stdio, spec }, call);
+	await world.registry.tell(web, { type: "shim.lost" });
+	world.shim.connected = true;
+	await world.registry.tell(web, { type: "shim.adopted", shim: "shard-2" });
+	await added;
+});
+
 test("an exec in a task that ends while its shim is lost is refused with the task's state", async () => {
 	const pid = await running();
 	await world.registry.tell(web, { type: "shim.lost" });
