@@ -53,6 +53,8 @@ export interface Places {
 	readonly journals: string;
 	journal(shard: string): string;
 	shardSocket(shard: string): string;
+	/** The shard of a socket of this daemon's shards, by its file name; undefined for any other. */
+	shardOfSocket(name: string): string | undefined;
 }
 
 /**
@@ -75,6 +77,10 @@ export function placesOf(address: string, environment: Environment): Places {
 		journals: join(state, "journal"),
 		journal: (shard) => join(state, "journal", `${shard}.jsonl`),
 		shardSocket: (shard) => join(sockets, `${prefix}-${shard}`),
+		shardOfSocket: (name) => {
+			const shard = name.startsWith(`${prefix}-`) ? name.slice(prefix.length + 1) : undefined;
+			return shard === "standby" || shard === "terminals" ? undefined : shard;
+		},
 	};
 }
 

@@ -1,4 +1,5 @@
-import { mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import { type HoldRequest, type RegisterRequest, ShardDefinition } from "../src/gen/troupe/shim/v1/shim.ts";
 import type { ChildExit } from "../src/sys/child-exit.ts";
@@ -162,15 +163,23 @@ export class Standby {
 		return adopted.flatMap(({ exit }) => exit ?? []);
 	}
 
-	/** Shards that died while there was no standby, or before they had told this one: they left journals, too. */
+	/** Shards that died while there was no standby, or before they had told this one: they left journals and sockets, too. */
 	inheritAbandoned(): void {
 		const { places, kernel, log } = this.#options;
+		const isDead = (id: string) => !this.shards.has(id) && !listens(kernel, places.shardSocket(id));
 		for (const name of readdirSync(places.journals)) {
-			const id = /^(.+)\.jsonl$/.exec(name)?.[1] ?? "standby";
-			if (id === "standby" || this.shards.has(id) || listens(kernel, places.shardSocket(id))) continue;
-			log("warning", "the journal of a shard that nobody knew is read", { shard: id });
-			rmSync(places.shardSocket(id), { force: true });
-			this.#inherit(id);
+			const [, id = "standby", unfinished] = /^(.+)\.jsonl(\.new)?$/.exec(name) ?? [];
+			if (id === "standby" || !isDead(id)) continue;
+			if (unfinished === undefined) {
+				log("warning", "the journal of a shard that nobody knew is read", { shard: id });
+				this.#inherit(id);
+			} else rmSync(join(places.journals, name));
+		}
+		for (const name of readdirSync(places.sockets)) {
+			const id = places.shardOfSocket(name);
+			const [, consoleOf] = /^c-(\d+)-\d+$/.exec(name) ?? []; // where a runtime was to send a terminal
+			const abandoned = id === undefined ? consoleOf !== undefined && !existsSync(`/proc/${consoleOf}`) : isDead(id);
+			if (abandoned) rmSync(join(places.sockets, name), { force: true });
 		}
 	}
 

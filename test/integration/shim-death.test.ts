@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
+import {
+	closeSync,
+	existsSync,
+	openSync,
+	readdirSync,
+	readFileSync,
+	readSync,
+	writeFileSync,
+	writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { DeleteResponse } from "../../src/gen/containerd/runtime/task/v2/shim.ts";
@@ -193,6 +202,23 @@ describe("death of shims and of the daemon", () => {
 		assert.equal(host.exits("lonely")[0]?.exitStatus, 45);
 		const { task } = await adopter([lonely]);
 		assert.equal((await task.delete({ id: "lonely" })).exitStatus, 45);
+	});
+
+	test("what shards leave that nobody has known is taken away by the next standby", async () => {
+		const standby = await host.standby();
+		const { address } = await standby.startShard({ namespace, fresh: true });
+		const socket = address.replace("unix://", "");
+		await killStandby();
+		for (const pid of host.processes()) process.kill(pid, "SIGKILL");
+		const journals = join(host.directory, "state/journal");
+		writeFileSync(join(journals, "unfinished.jsonl.new"), "");
+		writeFileSync(join(host.sockets, "c-4194305-1"), ""); // a console's, of a pid that cannot be
+		assert.ok(existsSync(socket));
+		const { shards } = await (await host.standby()).listShards({});
+		assert.deepEqual(shards, []);
+		assert.equal(existsSync(socket), false);
+		assert.equal(existsSync(join(host.sockets, "c-4194305-1")), false);
+		assert.deepEqual(readdirSync(journals), ["standby.jsonl"]);
 	});
 
 	test("a container that a living shard has taken stays there, whoever else is asked to adopt it", async () => {
