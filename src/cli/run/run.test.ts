@@ -47,8 +47,8 @@ test("long output arrives whole before the exit", async () => {
 		await out(text);
 		return 0;
 	};
-	const { code, stdout } = await daemon.troupe("run", "example.com/a:1");
-	assert.equal(code, 0);
+	const { code, stdout, stderr } = await daemon.troupe("run", "example.com/a:1");
+	assert.equal(code, 0, stderr);
 	assert.equal(stdout, text);
 	assert.ok(!daemon.calls.includes("containers.delete"), "without --rm the container stays");
 });
