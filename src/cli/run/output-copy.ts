@@ -44,21 +44,23 @@ export class OutputCopy {
 	 */
 	async finish(): Promise<void> {
 		await this.#written;
-		if (!this.#socket.destroyed) {
-			this.#socket.pause();
-			const buffer = Buffer.allocUnsafe(chunkSize);
-			for (let length = this.#take(buffer); length > 0; length = this.#take(buffer))
-				await this.#put(Buffer.from(buffer.subarray(0, length)));
-			this.#socket.destroy();
-		}
-		await this.#written;
+		this.#socket.removeAllListeners("data");
+		this.#socket.pause();
+		for (let chunk = this.#next(); chunk !== undefined; chunk = this.#next()) await this.#put(chunk);
+		this.#socket.destroy();
 	}
 
-	#take(buffer: Buffer): number {
+	/** First what the stream has read ahead (it may go on while a chunk is being written), then what is in the FIFO. */
+	#next(): Buffer | undefined {
+		const ahead: Buffer | null = this.#socket.read();
+		if (ahead !== null) return ahead;
+		if (this.#socket.destroyed || this.#socket.readableEnded) return undefined; // at the end of file
+		const buffer = Buffer.allocUnsafe(chunkSize);
 		try {
-			return readSync(this.#from, buffer);
+			const length = readSync(this.#from, buffer);
+			return length === 0 ? undefined : buffer.subarray(0, length);
 		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code === "EAGAIN") return 0;
+			if ((error as NodeJS.ErrnoException).code === "EAGAIN") return undefined;
 			throw error;
 		}
 	}
