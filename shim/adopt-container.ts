@@ -1,6 +1,5 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
 import { exitOfStranger, startTimeOf } from "../src/sys/pidfd.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
@@ -87,9 +86,11 @@ function whatWasMade(record: ContainerRecord, bundle: string): ContainerRecord {
 	return { ...record, init: look(record.init), execs: record.execs.map(look) };
 }
 
+/** In any of the groups that were made for the container: not every runtime puts an exec into all of them. */
 function isIn({ cgroup }: ContainerRecord, pid: number): boolean {
 	try {
-		return isDeepStrictEqual(Cgroup.ofProcess(pid).toRecord(), cgroup);
+		const own = new Set(Cgroup.fromRecord(cgroup).own());
+		return Object.values(Cgroup.ofProcess(pid).toRecord()).some((directory) => own.has(directory));
 	} catch (reason) {
 		if (failedWith(reason, "ENOENT", "ESRCH")) return false;
 		throw reason;

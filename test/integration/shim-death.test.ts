@@ -238,6 +238,30 @@ describe("death of shims and of the daemon", () => {
 		assert.equal(host.exits("shared").length, 1);
 	});
 
+	test("an exec that was made when its shard died runs for the adopter, and ends with its own status", async () => {
+		const making = await run("making", ["sleep", "60"]);
+		await making.task.exec({
+			id: "making",
+			execId: "e",
+			spec: execSpec(["sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"]),
+		});
+		const { pid } = await making.task.start({ id: "making", execId: "e" });
+		await killShard(making);
+		// as it is before the shard has heard of the runtime's end
+		const file = join(making.bundle, "shim.json");
+		const record = JSON.parse(readFileSync(file, "utf8")) as { execs: object[] };
+		const execs = record.execs.map((exec) => ({ ...exec, status: "added", pid: 0, startTime: 0 }));
+		writeFileSync(file, JSON.stringify({ ...record, execs }));
+		const { task } = await adopter([making]);
+		const state = await task.state({ id: "making", execId: "e" });
+		assert.deepEqual([state.status, state.pid], [2, pid]);
+		await task.kill({ id: "making", execId: "e", signal: 15 });
+		assert.equal((await task.wait({ id: "making", execId: "e" })).exitStatus, 9);
+		await task.kill({ id: "making", signal: 9 });
+		await task.wait({ id: "making" });
+		await task.delete({ id: "making" });
+	});
+
 	test("a container whose shard died before it could tell of the start runs for its adopter", async () => {
 		const begun = await run("begun", ["sleep", "60"]);
 		await killShard(begun);
