@@ -44,3 +44,13 @@ export type StateFact =
 	/** The shim is there and does not know the process. `exitedAt` is now: the time of an exit that nobody saw. */
 	| { type: "state.absent"; exitedAt: bigint }
 	| { type: "state.silent"; problem: string };
+
+/** Transitions of a state whose exit has overtaken the answers to the question before. */
+export const overtakenAnswers = {
+	"state.created": {},
+	"state.running": {},
+	"state.paused": {},
+	"state.stopped": {},
+	"state.absent": {},
+	"state.silent": {},
+} as const;

@@ -1,6 +1,13 @@
 import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
-import { type Exit, exitFrom, type ProcessFact, type ShimFact, type StateFact } from "./process-facts.ts";
+import {
+	type Exit,
+	exitFrom,
+	overtakenAnswers,
+	type ProcessFact,
+	type ShimFact,
+	type StateFact,
+} from "./process-facts.ts";
 
 export interface ProcessInput {
 	readonly namespace: string;
@@ -368,13 +375,7 @@ export const processMachine = setup({
 				delete: { target: "deleting", actions: noteAsked },
 				wait: { actions: replyExit },
 				"task.deleted": "deleted",
-				// answers to a question that the exit has overtaken
-				"state.created": {},
-				"state.running": {},
-				"state.paused": {},
-				"state.stopped": {},
-				"state.absent": {},
-				"state.silent": {},
+				...overtakenAnswers,
 				"witness.exited": {},
 				"witness.saw": {},
 			},
@@ -454,12 +455,7 @@ export const processMachine = setup({
 				"deadline.passed": { guard: passes("witness"), ...endsVanished },
 				"process.exited": [{ guard: isVanished }, ended],
 				"task.deleted": { target: "ended", actions: ["takeVanished", publishExit] },
-				"state.created": {},
-				"state.running": {},
-				"state.paused": {},
-				"state.stopped": {},
-				"state.absent": {},
-				"state.silent": {},
+				...overtakenAnswers,
 				restored: endsVanished,
 			},
 		},

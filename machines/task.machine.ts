@@ -1,6 +1,6 @@
 import { assign, setup } from "xstate";
 import { effect, type KernelFact, kernelEffects, type Refusal } from "./effect.ts";
-import { type Exit, exitFrom } from "./process-facts.ts";
+import { type Exit, exitFrom, overtakenAnswers } from "./process-facts.ts";
 import {
 	type PassedRequest,
 	type TaskContext,
@@ -441,13 +441,7 @@ export const taskMachine = setup({
 				create: { actions: replyCreated },
 				delete: { target: "deleting", actions: noteAsked },
 				wait: { actions: replyExit },
-				// answers to a question that the exit has overtaken
-				"state.created": {},
-				"state.running": {},
-				"state.paused": {},
-				"state.stopped": {},
-				"state.absent": {},
-				"state.silent": {},
+				...overtakenAnswers,
 				"witness.exited": {},
 				"witness.saw": {},
 			},
@@ -534,12 +528,7 @@ export const taskMachine = setup({
 				"deadline.passed": { guard: passes("witness"), ...endsVanished },
 				"process.exited": [{ guard: isVanished }, ended],
 				"shim.buried": {},
-				"state.created": {},
-				"state.running": {},
-				"state.paused": {},
-				"state.stopped": {},
-				"state.absent": {},
-				"state.silent": {},
+				...overtakenAnswers,
 				restored: endsVanished,
 			},
 		},

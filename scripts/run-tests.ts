@@ -30,7 +30,7 @@ const filesOf = (globs: string[]): string[] =>
 		.filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word)));
 
 /** A file that hangs fails after this many ms instead of stopping everything. */
-const fileTimeout = 900_000;
+const fileTimeout = 600_000;
 
 async function runFiles(files: string[], concurrency: number, totals: Totals): Promise<void> {
 	if (files.length === 0) return;
