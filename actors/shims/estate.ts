@@ -43,8 +43,10 @@ export async function inherit(estate: Estate, link: ShimLinkContext, signal: Abo
 			homes.set(containerId, shardId);
 		}
 	}
-	// Those that cannot be adopted ever, too: the heir says that it does not know them.
-	const told = left.filter(({ id }) => !waiting.has(id));
+	// Those that cannot be adopted ever, too: the heir says that it does not know them. Asked anew: one may have been discarded
+	// meanwhile and another of its name been created elsewhere, of which the heir knows nothing.
+	const asked = new Set(left.map(({ id }) => id));
+	const told = estate.residentsOf().filter(({ id }) => asked.has(id) && !waiting.has(id));
 	await Promise.all(
 		told.map(({ id }) => residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim })),
 	);

@@ -18,6 +18,8 @@ class ScriptedHost {
 	standbyRuns = false;
 	/** 2: the next shard that the standby names is dead. */
 	stillborn = 0;
+	/** Happens while an heir adopts. */
+	meanwhile = (): void => {};
 	#shards = 0;
 	#waiting: (() => void)[] = [];
 
@@ -59,7 +61,10 @@ class ScriptedHost {
 			if (!this.alive.has(`unix:///${shardId}`)) this.serve(`unix:///${shardId}`);
 			return { shardId, address: `unix:///${shardId}`, pid: this.#shards };
 		}
-		if (method === "adopt") return { containers: [] };
+		if (method === "adopt") {
+			this.meanwhile();
+			return { containers: [] };
+		}
 		if (method === "shutdown") queueMicrotask(() => this.kill(address));
 		return {};
 	}
@@ -178,6 +183,20 @@ test("a dead shard's containers are told of the loss, adopted by a fresh shard, 
 	assert.ok(host.calls.includes("adopt unix:///s2"));
 	await until(() => links().join() === "s2");
 	assert.throws(() => shims.connection("default", "s1"), { code: "NotFound" });
+});
+
+test("a container made elsewhere by the name of one that was being inherited is not told of the heir", async () => {
+	await assign("a", "own");
+	await assign("b", "own");
+	host.meanwhile = () => {
+		shims.arrived({ namespace: "default", id: "a" }, "s1"); // nothing is left of the first one
+		host.residents.set("a", "s7");
+	};
+	host.kill("unix:///s1");
+	await host.hears("b shim.adopted s2");
+	await until(() => links().join() === "s2");
+	assert.equal(host.residents.get("a"), "s7");
+	assert.deepEqual(host.told, ["a shim.lost", "b shim.lost", "b shim.adopted s2"]);
 });
 
 test("a connection that ends while the shim lives is made again, and its containers may ask", async () => {

@@ -264,6 +264,7 @@ export function taskActor(world: TaskWorld) {
 			underWay.shim = found.shim;
 			return found;
 		});
+		await Promise.allSettled([assigned, bundleReady]); // whoever discards it must know the shim
 		const [{ shim, connection }] = await Promise.all([assigned, bundleReady]);
 		if (signal.aborted) throw new DaemonError("Canceled", scope.identity, "its creation was cancelled");
 		// Not cancelled from here on: ttrpc cannot, the shim would go on, and what it makes must be known to be removed.
