@@ -65,6 +65,7 @@ export async function bury(estate: Estate, link: ShimLinkContext, signal: AbortS
 			warn({ namespace, id, reason: String(reason) }, "a dead shim left more than its binary can remove");
 			return { exitStatus: 255, exitedAt: undefined, unknown: true };
 		});
+		if (!estate.residentsOf().some((resident) => resident.id === id)) continue; // gone meanwhile
 		const { exitStatus, unknown } = buried;
 		const exitedAt = buried.exitedAt ?? BigInt(now()) * 1_000_000n;
 		await residents.tell({ namespace, id }, { type: "shim.buried", exitStatus, exitedAt, unknown });
