@@ -162,6 +162,9 @@ export class Container {
 				return process.pid;
 			} catch (reason) {
 				if (process.exit === undefined) this.#startFailed(process, before);
+				// The runtime's words for it differ by the moment; its exit may still be on its way to us.
+				if (process !== this.init && this.init.isOver)
+					throw new DaemonError("FailedPrecondition", process.identity, "its container has ended", { cause: reason });
 				throw reason;
 			} finally {
 				process.starting = undefined;

@@ -99,7 +99,10 @@ async function runShard(
 	const server = await serve(listener, [...taskServices(shards), shardService(shards)], { onError });
 	// The daemon lets an empty shard go. Without one it goes by itself, and leaves to the standby what nobody has heard.
 	whenIdle(
-		() => shards.idle && server.connections === 0,
+		() => {
+			shards.forgetDeleted();
+			return shards.idle && server.connections === 0;
+		},
 		() => void shards.shutdown(),
 	);
 	log("info", "shard runs");

@@ -1,6 +1,6 @@
 import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
 import type { Kernel, Poll } from "../src/sys/kernel.ts";
-import { openPidfd, signalPidfd, startTimeOf } from "../src/sys/pidfd.ts";
+import { isZombie, openPidfd, signalPidfd, startTimeOf } from "../src/sys/pidfd.ts";
 import type { ProcessRecord, StdioPaths } from "./container-record.ts";
 import type { Exit } from "./exit.ts";
 import { canMove, type ProcessStatus } from "./process-status.ts";
@@ -70,6 +70,11 @@ export class ContainerProcess {
 		this.startTime = startTimeOf(pid) ?? 0;
 		this.#pidfd = openPidfd(this.#kernel, pid);
 		return this.#pidfd !== undefined;
+	}
+
+	/** Whether it has ended, also if nobody has reaped it yet: its pid starts with another's time, or is a zombie (field 3). */
+	get isOver(): boolean {
+		return this.exit !== undefined || startTimeOf(this.pid) !== this.startTime || isZombie(this.pid);
 	}
 
 	/** For a process that is another's child: calls back when it has ended. */

@@ -1,4 +1,4 @@
-import { mkdirSync, openSync } from "node:fs";
+import { existsSync, mkdirSync, openSync } from "node:fs";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import type { CreateTaskRequest } from "../src/gen/containerd/runtime/task/v2/shim.ts";
 import type { ChildExit } from "../src/sys/child-exit.ts";
@@ -6,7 +6,7 @@ import type { Kernel } from "../src/sys/kernel.ts";
 import { listens } from "../src/sys/unix-socket.ts";
 import { adoptContainer } from "./adopt-container.ts";
 import type { Container, ContainerContext } from "./container.ts";
-import { type ContainerRecord, readRecord, writeRecord } from "./container-record.ts";
+import { type ContainerRecord, readRecord, recordPath, writeRecord } from "./container-record.ts";
 import { createContainer } from "./create-container.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { ExitJournal } from "./exit-journal.ts";
@@ -128,6 +128,7 @@ export class Shard {
 	async create(request: CreateTaskRequest, timeoutMs: number | undefined): Promise<Container> {
 		const { id } = request;
 		await this.settled(id);
+		this.forgetDeleted();
 		if (this.#containers.has(id) || this.#creating.has(id))
 			throw new DaemonError("AlreadyExists", this.#task(id), "already exists");
 		this.#creating.add(id);
@@ -148,6 +149,26 @@ export class Shard {
 	forget(container: Container): void {
 		this.#containers.delete(container.id);
 		for (const [pid, [owner]] of this.#processes) if (owner === container) this.#processes.delete(pid);
+	}
+
+	/**
+	 * Lets go of containers that the delete contract has removed without this shard, which had not answered it in time: their
+	 * records are gone.
+	 */
+	forgetDeleted(): void {
+		for (const container of this.containers) {
+			const { id, bundle } = container;
+			if (this.#creating.has(id) || this.#adoptions.has(id) || existsSync(recordPath(bundle))) continue;
+			this.context.log("warning", "a container was deleted without its shard", { id });
+			container.leave();
+			container.oom?.close();
+			for (const process of container.processes) {
+				void process.stdio?.close();
+				process.letGo();
+				this.standby.releaseProcess(id, process.execId);
+			}
+			this.forget(container);
+		}
 	}
 
 	/**
@@ -261,6 +282,7 @@ export class Shard {
 
 	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */
 	async shutdown(): Promise<void> {
+		this.forgetDeleted();
 		if (!this.idle || !(await this.standby.leave()) || !this.idle) return;
 		const pending = await this.publisher.flush(flushBeforeEndMs);
 		this.standby.close();

@@ -42,15 +42,20 @@ function keptExit(kernel: Pick<Kernel, "ioctl">, pidfd: number): number | undefi
 	return info.readBigUInt64LE(0) & INFO_EXIT ? statusOfWait(info.readInt32LE(60)) : undefined;
 }
 
-/** Fields of /proc/PID/stat from the third on, counted as in proc(5). */
-function statField(pid: number, field: number): number | undefined {
+/** Fields of /proc/PID/stat from the third on, counted as in proc(5). Undefined if there is no such process. */
+function statWord(pid: number, field: number): string | undefined {
 	try {
 		const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-		return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[field - 3]);
+		return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[field - 3];
 	} catch (reason) {
 		if (failedWith(reason, "ENOENT", "ESRCH")) return undefined;
 		throw reason;
 	}
+}
+
+function statField(pid: number, field: number): number | undefined {
+	const word = statWord(pid, field);
+	return word === undefined ? undefined : Number(word);
 }
 
 /** Clock ticks after boot when the process started: with the pid it is an identity. Undefined if there is none. */
@@ -71,12 +76,5 @@ export function exitOfStranger(kernel: Pick<Kernel, "ioctl">, pidfd: number, pid
 	return keptExit(kernel, pidfd) ?? (zombie === undefined || !isZombie(pid) ? undefined : statusOfWait(zombie));
 }
 
-function isZombie(pid: number): boolean {
-	try {
-		const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-		return stat.charAt(stat.lastIndexOf(")") + 2) === "Z";
-	} catch (reason) {
-		if (failedWith(reason, "ENOENT", "ESRCH")) return false;
-		throw reason;
-	}
-}
+/** It has ended, and its parent has not reaped it. */
+export const isZombie = (pid: number): boolean => statWord(pid, 3) === "Z";

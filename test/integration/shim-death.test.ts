@@ -293,4 +293,17 @@ describe("death of shims and of the daemon", () => {
 		assert.equal(DeleteResponse.decode(stdout).exitStatus, 137);
 		assert.deepEqual((await there.own.info({})).containers, []);
 	});
+
+	test("a shard that did not answer the delete contract in time lets go of what that has removed", async () => {
+		const slow = await run("slow", ["sleep", "60"]);
+		const { pid } = await slow.own.info({});
+		process.kill(pid, "SIGSTOP");
+		try {
+			await host.run(["-id", "slow", "-bundle", slow.bundle, "delete"], slow.bundle);
+		} finally {
+			process.kill(pid, "SIGCONT");
+		}
+		await slow.task.shutdown({ id: "slow" });
+		await until("the shard has ended", () => !existsSync(`/proc/${pid}`));
+	});
 });
