@@ -47,6 +47,7 @@ export async function adoptContainer(
 	const direct = false; // its spec was another shim's to read
 	const container = new Container({ id, bundle, runtime, ownPidNamespace, direct, checkpoint, init }, context);
 	for (const exec of record.execs) container.execs.set(exec.execId, processOf(adoption, exec));
+	container.adoptRecord();
 	register(container); // before its exits are looked for: they come to whoever knows it
 	await Promise.all(container.processes.map((process) => take(container, process, adoption)));
 	if (Object.keys(record.cgroup).length > 0) {

@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { ProcessStatus } from "./process-status.ts";
@@ -56,11 +56,24 @@ const file = "shim.json";
 /** Where the record lies: as long as it does, something of the container may be left. */
 export const recordPath = (bundle: string): string => join(bundle, file);
 
-/** Replaces the bundle's record in one step. Not synced: it must outlive the shim, not the machine. */
-export function writeRecord(bundle: string, record: ContainerRecord): void {
+/**
+ * Replaces the bundle's record in one step, and answers with the name of this writing (writingOf). Not synced: it must outlive
+ * the shim, not the machine.
+ */
+export function writeRecord(bundle: string, record: ContainerRecord): string | undefined {
 	const next = join(bundle, `.${file}`);
 	writeFileSync(next, JSON.stringify(record), { mode: 0o600 });
+	const writing = writingOfFile(next);
 	renameSync(next, recordPath(bundle));
+	return writing;
+}
+
+/** Names one writing of the bundle's record: what another process writes there has another name. Undefined if there is none. */
+export const writingOf = (bundle: string): string | undefined => writingOfFile(recordPath(bundle));
+
+function writingOfFile(path: string): string | undefined {
+	const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+	return found && `${found.ino} ${found.mtimeNs}`;
 }
 
 /** Undefined if the bundle has none. Throws SyntaxError for a broken one. */

@@ -4,7 +4,7 @@ import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts"
 import { failedWith } from "../src/sys/sys-error.ts";
 import { Cgroup } from "./cgroup.ts";
 import type { CheckpointCommand } from "./checkpoint-command.ts";
-import { type ContainerRecord, type StdioPaths, writeRecord } from "./container-record.ts";
+import { type ContainerRecord, type StdioPaths, writeRecord, writingOf } from "./container-record.ts";
 import { explainFailure } from "./criu.ts";
 import {
 	type DirectContainer,
@@ -73,6 +73,8 @@ export class Container {
 	readonly context: ContainerContext;
 	readonly #turns = new Turns();
 	#gone = false;
+	/** The last writing of the record that was ours. */
+	#writing: string | undefined;
 	/** Its control groups were removed ahead of its deletion. */
 	#hasNoGroups = false;
 	/** The record does not say yet what is true. */
@@ -121,8 +123,22 @@ export class Container {
 		this.#gone = true;
 	}
 
-	/** Makes the record say what is true now. */
+	/** Its record lies there already, for this shard: it is being adopted. */
+	adoptRecord(): void {
+		this.#writing = writingOf(this.bundle);
+	}
+
+	/**
+	 * Its record was removed or replaced by somebody else: by the delete contract, which this shard did not answer in time, or by
+	 * a shard that holds another container of this name now.
+	 */
+	get isDisowned(): boolean {
+		return this.#writing !== undefined && writingOf(this.bundle) !== this.#writing;
+	}
+
+	/** Makes the record say what is true now, unless it is another's. */
 	save(): void {
+		if (this.isDisowned) return;
 		const { id, runtime, parts } = this;
 		const record: ContainerRecord = {
 			schema: 1,
@@ -137,7 +153,7 @@ export class Container {
 			init: this.init.toRecord(),
 			execs: [...this.execs.values()].map((process) => process.toRecord()),
 		};
-		writeRecord(this.bundle, record);
+		this.#writing = writeRecord(this.bundle, record);
 		this.#unsaved = false;
 	}
 

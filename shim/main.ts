@@ -100,8 +100,9 @@ async function runShard(
 	// The daemon lets an empty shard go. Without one it goes by itself, and leaves to the standby what nobody has heard.
 	whenIdle(
 		() => {
-			shards.forgetDeleted();
-			return shards.idle && server.connections === 0;
+			if (server.connections > 0) return false;
+			shards.forgetDisowned();
+			return shards.idle;
 		},
 		() => void shards.shutdown(),
 	);

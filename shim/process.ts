@@ -72,8 +72,9 @@ export class ContainerProcess {
 		return this.#pidfd !== undefined;
 	}
 
-	/** Whether it has ended, also if nobody has reaped it yet: its pid starts with another's time, or is a zombie (field 3). */
+	/** It was made and has ended, whether or not its exit has come to us. */
 	get isOver(): boolean {
+		if (this.pid === 0) return false;
 		return this.exit !== undefined || startTimeOf(this.pid) !== this.startTime || isZombie(this.pid);
 	}
 

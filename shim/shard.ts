@@ -128,7 +128,8 @@ export class Shard {
 	async create(request: CreateTaskRequest, timeoutMs: number | undefined): Promise<Container> {
 		const { id } = request;
 		await this.settled(id);
-		this.forgetDeleted();
+		const present = this.#containers.get(id);
+		if (present !== undefined) this.#forgetIfDisowned(present);
 		if (this.#containers.has(id) || this.#creating.has(id))
 			throw new DaemonError("AlreadyExists", this.#task(id), "already exists");
 		this.#creating.add(id);
@@ -151,24 +152,25 @@ export class Shard {
 		for (const [pid, [owner]] of this.#processes) if (owner === container) this.#processes.delete(pid);
 	}
 
-	/**
-	 * Lets go of containers that the delete contract has removed without this shard, which had not answered it in time: their
-	 * records are gone.
-	 */
-	forgetDeleted(): void {
-		for (const container of this.containers) {
-			const { id, bundle } = container;
-			if (this.#creating.has(id) || this.#adoptions.has(id) || existsSync(recordPath(bundle))) continue;
-			this.context.log("warning", "a container was deleted without its shard", { id });
-			container.leave();
-			container.oom?.close();
-			for (const process of container.processes) {
-				void process.stdio?.close();
-				process.letGo();
-				this.standby.releaseProcess(id, process.execId);
-			}
-			this.forget(container);
+	/** Lets go of containers that are no longer this shard's, as their records say, when it has seen their processes end. */
+	forgetDisowned(): void {
+		for (const container of this.containers) this.#forgetIfDisowned(container);
+	}
+
+	#forgetIfDisowned(container: Container): void {
+		const { id, processes } = container;
+		const lives = processes.some(({ pid, exit }) => pid !== 0 && exit === undefined); // its exit is ours to tell
+		if (lives || this.#creating.has(id) || this.#adoptions.has(id) || !container.isDisowned) return;
+		this.context.log("warning", "a container was deleted without its shard", { id });
+		container.leave();
+		container.oom?.close();
+		for (const process of processes) {
+			void process.stdio?.close();
+			process.letGo();
+			// By its name: another shard's of the same name stays held.
+			if (!existsSync(recordPath(container.bundle))) this.standby.releaseProcess(id, process.execId);
 		}
+		this.forget(container);
 	}
 
 	/**
@@ -282,7 +284,7 @@ export class Shard {
 
 	/** Ends the shard if it has no containers; a no-op while it has (containerd asks after each delete). */
 	async shutdown(): Promise<void> {
-		this.forgetDeleted();
+		this.forgetDisowned();
 		if (!this.idle || !(await this.standby.leave()) || !this.idle) return;
 		const pending = await this.publisher.flush(flushBeforeEndMs);
 		this.standby.close();

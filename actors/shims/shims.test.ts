@@ -18,7 +18,7 @@ class ScriptedHost {
 	standbyRuns = false;
 	/** 2: the next shard that the standby names is dead. */
 	stillborn = 0;
-	/** Happens while an heir adopts. */
+	/** Happens while an heir adopts, or a binary buries. */
 	meanwhile = (): void => {};
 	#shards = 0;
 	#waiting: (() => void)[] = [];
@@ -132,6 +132,7 @@ async function open(): Promise<void> {
 		},
 		async deleteBinary({ shim }) {
 			host.calls.push(`delete ${shim}`);
+			host.meanwhile();
 			return { exitStatus: 137, exitedAt: 5n };
 		},
 		readLog: async () => ({ close: () => {} }),
@@ -213,6 +214,17 @@ test("a foreign shim has a link of its own, and a dead one is buried by its bina
 	await host.hears("k shim.buried");
 	assert.deepEqual(host.told, ["k shim.lost", "k shim.buried"]);
 	await until(() => links().length === 0);
+});
+
+test("a foreign shim's container that is gone when it is buried is told nothing", async () => {
+	await assign("k", "kata");
+	host.meanwhile = () => {
+		shims.arrived({ namespace: "default", id: "k" }, "k");
+		host.residents.clear();
+	};
+	host.kill("unix:///k");
+	await until(() => links().length === 0);
+	assert.deepEqual(host.told, ["k shim.lost"]);
 });
 
 test("a restarted daemon connects the shims it knew; one that died meanwhile is settled", async () => {

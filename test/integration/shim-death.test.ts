@@ -303,6 +303,8 @@ describe("death of shims and of the daemon", () => {
 		} finally {
 			process.kill(pid, "SIGCONT");
 		}
+		await until("its exit is told all the same", () => host.exits("slow").length === 1);
+		assert.equal(existsSync(join(slow.bundle, "shim.json")), false, "the record does not come back");
 		await slow.task.shutdown({ id: "slow" });
 		await until("the shard has ended", () => !existsSync(`/proc/${pid}`));
 	});

@@ -28,6 +28,15 @@ for word; do
 		exit 1
 		;;
 	restore) set -- "$@" run ;;
+	exec)
+		set -- "$@" exec
+		[ -e "$directory/init-dies" ] || continue
+		init=$(cat "$directory/init-dies")
+		kill -9 "$init"
+		while grep -qs '^State:.[^Z]' "/proc/$init/status"; do :; done
+		echo "setns: No such process" >&2
+		exit 1
+		;;
 	--image-path | --work-path) skip=1 ;;
 	*) [ -n "$skip" ] || set -- "$@" "$word"; skip= ;;
 	esac
@@ -66,7 +75,7 @@ describe("the runtime options of containerd's shim", {
 	});
 	after(() => host.dispose());
 	beforeEach(() => {
-		for (const name of ["calls", "owners", "without-criu", "dump-fails", "criu-fault"])
+		for (const name of ["calls", "owners", "without-criu", "dump-fails", "criu-fault", "init-dies"])
 			rmSync(file(name), { force: true });
 	});
 	const calls = (command: string) =>
@@ -100,6 +109,16 @@ describe("the runtime options of containerd's shim", {
 		assert.deepEqual(owners.slice(0, 3), ["1234:2345", "1234:2345", "0:0"]);
 		assert.deepEqual(owners.slice(-3), ["1234:2345", "1234:2345", "0:0"]);
 		await end(task, "owned");
+	});
+
+	test("an exec whose container ends while it is made is FAILED_PRECONDITION, whatever the runtime says", async () => {
+		const { task } = await create("ending", ["sleep", "60"], {});
+		const { pid } = await task.start({ id: "ending" });
+		await task.exec({ id: "ending", execId: "e", spec: execSpec(["true"]) });
+		writeFileSync(file("init-dies"), String(pid));
+		await assert.rejects(task.start({ id: "ending", execId: "e" }), { code: "FailedPrecondition" });
+		assert.equal((await task.wait({ id: "ending" })).exitStatus, 137);
+		await task.delete({ id: "ending" });
 	});
 
 	test("criu_image_path restores although the daemon does not say so; metrics and pids are the restored one's", async () => {
