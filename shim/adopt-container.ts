@@ -6,11 +6,11 @@ import { failedWith } from "../src/sys/sys-error.ts";
 import { Cgroup } from "./cgroup.ts";
 import { Container, type ContainerContext, execIdentity, pidFileOf } from "./container.ts";
 import { type ContainerRecord, type ProcessRecord, readRecord } from "./container-record.ts";
-import { execFifo, runsItsProgram } from "./direct-runtime.ts";
+import { execFifo, removesFifoAtStart } from "./direct-runtime.ts";
 import { type Exit, processKey } from "./exit.ts";
 import { OciRuntime } from "./oci-runtime.ts";
 import { OomWatch } from "./oom.ts";
-import { ContainerProcess } from "./process.ts";
+import { ContainerProcess, hasExecuted } from "./process.ts";
 import type { ProcessStatus } from "./process-status.ts";
 import { Stdio } from "./stdio.ts";
 import { now, pause, within } from "./time.ts";
@@ -114,12 +114,13 @@ function statusNow(
 		return Cgroup.fromRecord(cgroup).frozen ? "paused" : "running";
 	}
 	if (status !== "created" || execId !== "") return status;
-	// crun and runc both remove this FIFO when the init goes on to its program, and call a container that has one created.
-	const fifo = execFifo(join(runtime.root, id));
-	if (!existsSync(fifo)) return "running";
-	if (!runsItsProgram(runtime.file, init.pid)) return "created";
-	rmSync(fifo);
-	return "running";
+	const state = join(runtime.root, id);
+	if (hasExecuted(init)) {
+		rmSync(execFifo(state), { force: true }); // who started it died before he took it away, and by it the runtime says "created"
+		return "running";
+	}
+	// Its init may just be on its way from the FIFO to its program.
+	return !existsSync(execFifo(state)) && removesFifoAtStart({ state, pid: init.pid }) ? "running" : "created";
 }
 
 async function take(container: Container, process: ContainerProcess, adoption: Adoption): Promise<void> {
@@ -138,7 +139,8 @@ async function take(container: Container, process: ContainerProcess, adoption: A
 		settle(process, seen);
 		return;
 	}
-	const alive = startTimeOf(pid) === saved.startTime && process.made(pid) && startTimeOf(pid) === saved.startTime;
+	const alive =
+		startTimeOf(pid) === saved.startTime && process.made(pid, saved.executable) && startTimeOf(pid) === saved.startTime;
 	if (!alive) {
 		process.letGo();
 		process.pid = pid;

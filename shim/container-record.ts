@@ -17,6 +17,8 @@ export interface ProcessRecord {
 	readonly pid: number;
 	/** proc(5), field 22: with the pid an identity. */
 	readonly startTime: number;
+	/** What it executed when it was made (executableOf); empty if that is not known. */
+	readonly executable: string;
 	readonly status: ProcessStatus;
 	readonly exit?: { readonly status: number; readonly at: string; readonly unknown: boolean };
 }

@@ -6,14 +6,7 @@ import { Cgroup } from "./cgroup.ts";
 import type { CheckpointCommand } from "./checkpoint-command.ts";
 import { type ContainerRecord, type StdioPaths, writeRecord, writingOf } from "./container-record.ts";
 import { explainFailure } from "./criu.ts";
-import {
-	type DirectContainer,
-	deleteDirectly,
-	removeGroups,
-	removeState,
-	runsItsProgram,
-	startDirectly,
-} from "./direct-runtime.ts";
+import { type DirectContainer, deleteDirectly, removeGroups, removeState, startDirectly } from "./direct-runtime.ts";
 import { parseExactly } from "./exact-json.ts";
 import type { Exit } from "./exit.ts";
 import type { Entry, ReportedFact } from "./exit-journal.ts";
@@ -191,7 +184,7 @@ export class Container {
 
 	async #startInit(timeoutMs: number | undefined): Promise<void> {
 		const limit = Math.min(timeoutMs ?? this.context.timeoutMs, this.context.timeoutMs);
-		if (runsItsProgram(this.runtime.record.file, this.init.pid)) return; // who started it died before he could tell
+		if (this.init.hasExecuted) return; // who started it died before he could tell
 		if (this.parts.direct && (await startDirectly(this.context.kernel, this.#direct, limit))) return;
 		await this.#runtime(["start", this.id], timeoutMs);
 	}

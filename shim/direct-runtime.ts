@@ -1,5 +1,5 @@
 import { readFileSync, rmdirSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { failedWith } from "../src/sys/sys-error.ts";
 import type { Cgroup } from "./cgroup.ts";
@@ -87,25 +87,12 @@ async function startRunc(kernel: FifoCalls, fifo: string, ended: Promise<void>, 
 	}
 }
 
-/**
- * Whether the init has left its runtime and runs the container's program. The FIFO alone does not tell: who started the
- * container may have died before he took it away.
- */
-export function runsItsProgram(runtime: string, pid: number): boolean {
-	let words: readonly string[];
-	try {
-		words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-	} catch (reason) {
-		if (failedWith(reason, "ENOENT", "ESRCH")) return false; // it has ended
-		throw reason;
-	}
-	const [program = "", verb] = words;
-	if (program === "") return false; // a zombie
-	return basename(program) !== basename(runtime) || !(verb === "init" || words.includes("create"));
-}
-
-/** Where the init waits for its start. */
+/** Where the init of crun or runc waits for its start. */
 export const execFifo = (state: string): string => join(state, "exec.fifo");
+
+/** crun and runc both take the FIFO away when the init goes on to its program; of other runtimes nothing is known. */
+export const removesFifoAtStart = (container: Pick<DirectContainer, "state" | "pid">): boolean =>
+	runtimeKind(container) !== undefined;
 
 /**
  * Does what `crun delete` and `runc delete` do with a container without hooks whose processes have all ended: removes
@@ -143,7 +130,7 @@ function removeGroup(directory: string): void {
 }
 
 /** By the file in which each keeps a container's state; undefined for any other runtime, or another layout of these. */
-function runtimeKind({ state, pid }: DirectContainer): RuntimeKind | undefined {
+function runtimeKind({ state, pid }: Pick<DirectContainer, "state" | "pid">): RuntimeKind | undefined {
 	const runc = stateFile(join(state, "state.json"));
 	if (runc?.init_process_pid === pid && "cgroup_paths" in runc && runc.intel_rdt_path === "") return "runc";
 	const crun = stateFile(join(state, "status"));

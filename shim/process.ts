@@ -1,6 +1,6 @@
 import { DaemonError, type ObjectIdentity } from "../src/errors/daemon-error.ts";
 import type { Kernel, Poll } from "../src/sys/kernel.ts";
-import { isZombie, openPidfd, signalPidfd, startTimeOf } from "../src/sys/pidfd.ts";
+import { executableOf, isExiting, isZombie, openPidfd, signalPidfd, startTimeOf } from "../src/sys/pidfd.ts";
 import type { ProcessRecord, StdioPaths } from "./container-record.ts";
 import type { Exit } from "./exit.ts";
 import { canMove, type ProcessStatus } from "./process-status.ts";
@@ -19,6 +19,8 @@ export class ContainerProcess {
 	stdio: Stdio | undefined;
 	pid = 0;
 	startTime = 0;
+	/** What it executed when it was made: an init is then still its runtime. Empty if that is not known. */
+	executable = "";
 	/** Known as soon as it was reaped. */
 	exit: Exit | undefined;
 	#status: ProcessStatus;
@@ -64,10 +66,11 @@ export class ContainerProcess {
 		);
 	}
 
-	/** Pins the process that the runtime has made. False if it has ended and was reaped already. */
-	made(pid: number): boolean {
+	/** Pins the process that the runtime has made, in which `executable` ran then. False if it has ended and was reaped already. */
+	made(pid: number, executable = executableOf(pid) ?? ""): boolean {
 		this.pid = pid;
 		this.startTime = startTimeOf(pid) ?? 0;
+		this.executable = executable;
 		this.#pidfd = openPidfd(this.#kernel, pid);
 		return this.#pidfd !== undefined;
 	}
@@ -75,7 +78,13 @@ export class ContainerProcess {
 	/** It was made and has ended, whether or not its exit has come to us. */
 	get isOver(): boolean {
 		if (this.pid === 0) return false;
-		return this.exit !== undefined || startTimeOf(this.pid) !== this.startTime || isZombie(this.pid);
+		if (this.exit !== undefined || startTimeOf(this.pid) !== this.startTime) return true;
+		return isExiting(this.pid) || isZombie(this.pid);
+	}
+
+	/** Whether it executes another program than when it was made. */
+	get hasExecuted(): boolean {
+		return hasExecuted(this);
 	}
 
 	/** For a process that is another's child: calls back when it has ended. */
@@ -138,14 +147,21 @@ export class ContainerProcess {
 	}
 
 	toRecord(): ProcessRecord {
-		const { execId, paths, pid, startTime, status, exit } = this;
+		const { execId, paths, pid, startTime, executable, status, exit } = this;
 		return {
 			execId,
 			stdio: paths,
 			pid,
 			startTime,
+			executable,
 			status,
 			...(exit === undefined ? {} : { exit: { status: exit.status, at: String(exit.at), unknown: exit.unknown } }),
 		};
 	}
+}
+
+/** As of ContainerProcess; false for a process that has ended, and where its executable is not known. */
+export function hasExecuted({ pid, executable }: Pick<ProcessRecord, "pid" | "executable">): boolean {
+	const current = executableOf(pid);
+	return executable !== "" && current !== undefined && current !== executable;
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { statusOfWait } from "./child-exit.ts";
 import type { Kernel } from "./kernel.ts";
 import { failedWith } from "./sys-error.ts";
@@ -61,6 +61,20 @@ function statField(pid: number, field: number): number | undefined {
 /** Clock ticks after boot when the process started: with the pid it is an identity. Undefined if there is none. */
 export const startTimeOf = (pid: number): number | undefined => statField(pid, 22);
 
+/**
+ * Names the file that a process executes; another name means that it has executed another one. Undefined if there is no such
+ * process, if it has ended, or if nobody may look (proc(5): /proc/PID/exe).
+ */
+export function executableOf(pid: number): string | undefined {
+	try {
+		const { dev, ino } = statSync(`/proc/${pid}/exe`, { bigint: true });
+		return `${dev} ${ino}`;
+	} catch (reason) {
+		if (failedWith(reason, "ENOENT", "ESRCH", "EACCES")) return undefined;
+		throw reason;
+	}
+}
+
 /** Parent's pid; undefined if there is no such process. */
 export const parentOf = (pid: number): number | undefined => statField(pid, 4);
 
@@ -75,6 +89,15 @@ export function exitOfStranger(kernel: Pick<Kernel, "ioctl">, pidfd: number, pid
 	// Asked again: had it been reaped meanwhile, the pid could be somebody else's.
 	return keptExit(kernel, pidfd) ?? (zombie === undefined || !isZombie(pid) ? undefined : statusOfWait(zombie));
 }
+
+// PF_EXITING (include/linux/sched.h), in the ninth field.
+const EXITING = 0x4;
+
+/**
+ * It is on its way out, and has no namespaces any more. That can last: the init of a pid namespace is not even a zombie before
+ * every other process of the namespace is reaped, by whomever (zap_pid_ns_processes in kernel/pid_namespace.c).
+ */
+export const isExiting = (pid: number): boolean => ((statField(pid, 9) ?? 0) & EXITING) !== 0;
 
 /** It has ended, and its parent has not reaped it. */
 export const isZombie = (pid: number): boolean => statWord(pid, 3) === "Z";

@@ -4,6 +4,8 @@
  * host does not matter here.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, globSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -11,6 +13,8 @@ import { Cgroup } from "../../shim/cgroup.ts";
 import { findExecutable } from "../../shim/oci-runtime.ts";
 import { TaskDefinition } from "../../src/gen/containerd/runtime/task/v2/shim.ts";
 import { CheckpointOptions, Options } from "../../src/gen/containerd/types/runc/options/oci.ts";
+import { Status } from "../../src/gen/containerd/types/task/task.ts";
+import { isExiting } from "../../src/sys/pidfd.ts";
 import { execSpec, mkfifo, namespace, ShimHost, until } from "./shim-host.ts";
 
 const runtime = `#!/bin/sh
@@ -90,6 +94,7 @@ describe("the runtime options of containerd's shim", {
 		await shard.task.create({ id, bundle, options: any, ...stdio }, { namespace });
 		return { ...shard, bundle };
 	}
+	const nameOf = (pid: number) => readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 	async function end(task: Awaited<ReturnType<typeof create>>["task"], id: string) {
 		await task.kill({ id, signal: 9 });
 		await task.wait({ id });
@@ -111,6 +116,23 @@ describe("the runtime options of containerd's shim", {
 		await end(task, "owned");
 	});
 
+	test("what a runtime of another name has created is started, also by the shard that adopts it", async () => {
+		const first = await create("wrapped", ["sleep", "60"], {});
+		const { pid } = await first.task.start({ id: "wrapped" });
+		await until("the init runs its program", () => nameOf(pid) !== "runc:[2:INIT]");
+		await end(first.task, "wrapped");
+		const { own, client, bundle } = await create("adopted", ["sleep", "60"], {});
+		const gone = client.closed;
+		process.kill((await own.info({})).pid, "SIGKILL");
+		await gone;
+		const next = await host.shard("", bundle);
+		await next.own.adopt({ containers: [{ containerId: "adopted", bundle }] });
+		assert.equal((await next.task.state({ id: "adopted" })).status, Status.CREATED);
+		const started = await next.task.start({ id: "adopted" });
+		await until("the adopted init runs its program", () => nameOf(started.pid) !== "runc:[2:INIT]");
+		await end(next.task, "adopted");
+	});
+
 	test("an exec whose container ends while it is made is FAILED_PRECONDITION, whatever the runtime says", async () => {
 		const { task } = await create("ending", ["sleep", "60"], {});
 		const { pid } = await task.start({ id: "ending" });
@@ -119,6 +141,30 @@ describe("the runtime options of containerd's shim", {
 		await assert.rejects(task.start({ id: "ending", execId: "e" }), { code: "FailedPrecondition" });
 		assert.equal((await task.wait({ id: "ending" })).exitStatus, 137);
 		await task.delete({ id: "ending" });
+	});
+
+	test("the same while its init cannot end yet, because a process from outside in its pid namespace is not reaped", async () => {
+		const { task } = await create("lingering", ["sleep", "60"], {});
+		const { pid } = await task.start({ id: "lingering" });
+		await task.exec({ id: "lingering", execId: "e", spec: execSpec(["true"]) });
+		// With several threads, as the runtime has, it would be a zombie at once.
+		await until("the init runs its program", () => nameOf(pid) !== "runc:[2:INIT]");
+		// Its child is in the namespace, and is not reaped by whoever is stopped: the init waits for that in its exit.
+		const outsider = spawn("nsenter", ["--target", String(pid), "--pid", "sleep", "60"], { stdio: "ignore" });
+		const over = once(outsider, "close");
+		try {
+			const children = `/proc/${outsider.pid}/task/${outsider.pid}/children`;
+			await until("the outsider is in the namespace", () => readFileSync(children, "utf8") !== "");
+			outsider.kill("SIGSTOP");
+			await task.kill({ id: "lingering", signal: 9 });
+			await until("the init waits in its exit", () => isExiting(pid));
+			await assert.rejects(task.start({ id: "lingering", execId: "e" }), { code: "FailedPrecondition" });
+		} finally {
+			outsider.kill("SIGKILL");
+			await over;
+		}
+		assert.equal((await task.wait({ id: "lingering" })).exitStatus, 137);
+		await task.delete({ id: "lingering" });
 	});
 
 	test("criu_image_path restores although the daemon does not say so; metrics and pids are the restored one's", async () => {
