@@ -121,7 +121,9 @@ export class Standby {
 
 	hold(request: HoldRequest): void {
 		const key = terminalKey(request.namespace, request.containerId, request.execId);
-		if (request.execId === "") this.shards.get(request.shardId)?.assigned.delete(request.containerId);
+		const holder = this.shards.get(request.shardId);
+		if (holder !== undefined) holder.leaving = false; // it got something to hold before it could end
+		if (request.execId === "") holder?.assigned.delete(request.containerId);
 		const present = this.#witnesses.get(key);
 		if (present !== undefined && present.pid === request.pid) {
 			present.shard = request.shardId;
@@ -132,8 +134,7 @@ export class Standby {
 		this.#witnesses.set(key, witness);
 		this.reaper.watch(witness.pid, witness.there);
 		// The shard may have died before its word was read.
-		if (!this.shards.has(request.shardId) && witness.exit === undefined)
-			witness.watch((exit) => this.#seen([[witness, exit]]));
+		if (holder === undefined && witness.exit === undefined) witness.watch((exit) => this.#seen([[witness, exit]]));
 	}
 
 	witness(namespace: string, containerId: string, execId: string): Witness | undefined {

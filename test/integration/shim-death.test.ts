@@ -294,6 +294,21 @@ describe("death of shims and of the daemon", () => {
 		assert.deepEqual((await there.own.info({})).containers, []);
 	});
 
+	test("a shard that wanted to end and stayed, for it got a container meanwhile, is given more", async () => {
+		const first = await run("first", ["sleep", "60"]);
+		const { shards } = await (await host.standby()).listShards({});
+		await (await host.standby()).leave({ shardId: shards[0]?.shardId ?? "" });
+		const bundle = host.bundle("second", ["sleep", "60"]);
+		await first.task.create({ id: "second", bundle }, { namespace });
+		const third = await run("third", ["sleep", "60"]);
+		assert.equal(third.address, first.address);
+		for (const id of ["first", "second", "third"]) {
+			await first.task.kill({ id, signal: 9 });
+			await first.task.wait({ id });
+			await first.task.delete({ id });
+		}
+	});
+
 	test("a shard that did not answer the delete contract in time lets go of what that has removed", async () => {
 		const slow = await run("slow", ["sleep", "60"]);
 		const { pid } = await slow.own.info({});

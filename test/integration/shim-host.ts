@@ -28,6 +28,7 @@ import { ShardDefinition, StandbyDefinition } from "../../src/gen/troupe/shim/v1
 import { parentOf } from "../../src/sys/pidfd.ts";
 import { connect, type TtrpcClient } from "../../src/ttrpc/client.ts";
 import { implementation, serve, type TtrpcServer } from "../../src/ttrpc/server.ts";
+import { eventually, within } from "../fixtures/deadline.ts";
 
 const repository = resolve(import.meta.dirname, "../..");
 export const namespace = "shim-test";
@@ -202,9 +203,11 @@ export class ShimHost {
 				const { containers } = await client.service(ShardDefinition).info({});
 				assert.deepEqual(containers, [], "containers left in a shard");
 				await client.service(TaskDefinition).shutdown({}, { timeoutMs: 10_000 });
-				await gone;
+				await within(10_000, `the shard at ${address} ends`, () => gone);
 			}
-			while ((await standby.listShards({})).shards.length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+			await eventually(10_000, "the standby has seen all shards end", async () =>
+				(await standby.listShards({})).shards.length === 0 ? true : undefined,
+			);
 			await standby.shutdown({}, { timeoutMs: 10_000 });
 		}
 		for (const client of this.#clients) client.close();
