@@ -34,6 +34,8 @@ export type ShimFact =
 	| { type: "shim.lost" }
 	/** This shim holds the container now. */
 	| { type: "shim.adopted"; shim: string }
+	/** What of the stdio of a container's processes the shim that adopted it could not open again, and why. */
+	| { type: "stdio.lost"; lost: readonly string[] }
 	/** The shim is gone for good and what it held was removed: its processes ended thus. */
 	| ({ type: "shim.buried" } & Omit<Exit, "pid">);
 

@@ -43,6 +43,7 @@ const facts: readonly Message[] = [
 	{ type: "task.deleted", exitedAt: 140n },
 	{ type: "shim.lost" },
 	{ type: "shim.adopted", shim: "shard-2" },
+	{ type: "stdio.lost", lost: ["its terminal: no"] },
 	{ type: "shim.buried", exitStatus: 137, exitedAt: 120n },
 	{ type: "state.created", pid: 0 },
 	{ type: "state.running", pid: 8 },

@@ -269,6 +269,7 @@ export const processMachine = setup({
 		"witness.saw": { guard: isKnownExit, actions: noteWitnessed },
 		"shim.lost": {},
 		"shim.adopted": {},
+		"stdio.lost": {}, // its task tells, for all of its processes
 		"shim.buried": {},
 		"call.answered": { actions: { type: "reply", params: ({ event }) => ({ request: event.call }) } },
 		"call.refused": {

@@ -55,6 +55,7 @@ const facts: readonly Message[] = [
 	{ type: "task.discarded" },
 	{ type: "shim.lost" },
 	{ type: "shim.adopted", shim: "shard-2" },
+	{ type: "stdio.lost", lost: ["its terminal: no"] },
 	{ type: "shim.buried", exitStatus: 137, exitedAt: 120n },
 	{ type: "state.created", pid: 7 },
 	{ type: "state.running", pid: 7 },

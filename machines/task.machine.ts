@@ -154,6 +154,7 @@ export const taskMachine = setup({
 		isAsked: ({ context }, { request }: { request: string }) => request === context.asked,
 		isInit: ({ context }, { pid }: { pid: number }) => pid === context.pid && pid !== 0,
 		mayBeInit: ({ context }, { pid }: { pid: number }) => pid === context.pid || context.pid === 0,
+		hasLivingInit: ({ context: { pid, exit } }) => pid !== 0 && exit === undefined,
 		isWithoutPid: ({ context }) => context.pid === 0,
 		isKnownExit: ({ context }, { pid, known }: { pid: number; known: boolean }) => known && pid === context.pid,
 		isVanished: ({ context }, { pid, unknown }: Exit) => unknown === true && pid === context.pid && pid !== 0,
@@ -196,6 +197,7 @@ export const taskMachine = setup({
 		publishResumed: effect(),
 		publishCheckpointed: effect<{ path: string }>(),
 		publishOom: effect(),
+		publishStdioLost: effect<{ lost: readonly string[] }>(),
 		noteAsked: assign((_, { request }: { request: string }) => ({ asked: request })),
 		noteCreated: assign(({ context: { early } }, { pid, shim }: { pid: number; shim: string }) => ({
 			pid,
@@ -237,6 +239,10 @@ export const taskMachine = setup({
 		"shim.adopted": [
 			{ guard: { type: "isElsewhere", params: ({ event }) => event }, actions: noteShim },
 			{}, // the same shim, reached again
+		],
+		"stdio.lost": [
+			{ guard: "hasLivingInit", actions: { type: "publishStdioLost", params: ({ event }) => event } },
+			{}, // whose stdio it was has ended
 		],
 		"shim.buried": {},
 		"call.answered": { actions: { type: "reply", params: ({ event }) => ({ request: event.call }) } },

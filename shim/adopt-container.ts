@@ -8,6 +8,7 @@ import { Container, type ContainerContext, execIdentity, pidFileOf } from "./con
 import { type ContainerRecord, type ProcessRecord, readRecord } from "./container-record.ts";
 import { execFifo, removesFifoAtStart } from "./direct-runtime.ts";
 import { type Exit, processKey } from "./exit.ts";
+import { reasonOf } from "./log.ts";
 import { OciRuntime } from "./oci-runtime.ts";
 import { OomWatch } from "./oom.ts";
 import { ContainerProcess, hasExecuted } from "./process.ts";
@@ -54,6 +55,8 @@ export async function adoptContainer(
 		container.cgroup = Cgroup.fromRecord(record.cgroup);
 		container.oom = new OomWatch(context.kernel, container.cgroup, () => container.ranOutOfMemory(), record.oomKills);
 	}
+	if (container.lostStdio.length > 0)
+		context.log("warning", "stdio is lost with the dead shard", { id, lost: container.lostStdio.join("; ") });
 	container.save();
 	return container;
 }
@@ -148,9 +151,28 @@ async function take(container: Container, process: ContainerProcess, adoption: A
 		return;
 	}
 	const master = saved.stdio.terminal ? await adoption.context.standby.savedTerminal(id, execId) : undefined;
-	process.stdio = Stdio.adopt(saved.stdio, master, adoption.context);
+	const ofExec = execId === "" ? "" : ` of exec ${execId}`;
+	const lost = (what: string, why: string) => void container.lostStdio.push(`${what}${ofExec}: ${why}`);
+	if (saved.stdio.terminal && master === undefined)
+		lost(execId === "" ? "its terminal" : "the terminal", "nobody holds its master any more");
+	const { namespace } = adoption.context;
+	const owner = { containerId: id, namespace, ioOwner: container.runtime.record.ioOwner };
+	process.stdio = await Stdio.adopt(saved.stdio, master, owner, adoption.context, (what, why) =>
+		lost(what, reasonOf(why)),
+	);
+	if (process.exit !== undefined) void releaseLate(process, adoption.context); // its end was told while that was opened
 	process.watch((pidfd) => void witnessExit(id, process, pidfd, adoption));
 	void adoption.context.standby.hold(container, process); // it may be a new one that has never heard of it
+}
+
+/** Whoever reported the exit found no stdio. */
+async function releaseLate({ stdio, identity }: ContainerProcess, { log }: ContainerContext): Promise<void> {
+	try {
+		await stdio?.drain();
+		await stdio?.release();
+	} catch (reason) {
+		log("warning", "stdio not released", { id: identity.id, reason: reasonOf(reason) });
+	}
 }
 
 /**

@@ -63,6 +63,8 @@ export class Container {
 	readonly parts: ContainerParts;
 	cgroup: Cgroup | undefined;
 	oom: OomWatch | undefined;
+	/** What of its stdio could not be opened again when it was adopted, and why. */
+	readonly lostStdio: string[] = [];
 	readonly context: ContainerContext;
 	readonly #turns = new Turns();
 	#gone = false;

@@ -191,8 +191,9 @@ export class Shard {
 			bundles.map(async ({ containerId }) => {
 				const shardId = elsewhere.get(containerId) ?? this.identity.shard;
 				const { problem, again } = (await this.#adoptions.get(containerId)) ?? adopted;
-				const pid = this.#containers.get(containerId)?.init.pid ?? 0;
-				return { containerId, shardId, address: `unix://${this.#places.shardSocket(shardId)}`, pid, problem, again };
+				const { init, lostStdio: lost = [] } = this.#containers.get(containerId) ?? {};
+				const address = `unix://${this.#places.shardSocket(shardId)}`;
+				return { containerId, shardId, address, pid: init?.pid ?? 0, problem, again, lost };
 			}),
 		);
 	}

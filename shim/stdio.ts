@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { DaemonError } from "../src/errors/daemon-error.ts";
 import type { Kernel } from "../src/sys/kernel.ts";
 import { ConsoleSocket, resize } from "./console.ts";
@@ -68,19 +69,39 @@ export class Stdio {
 		}
 	}
 
-	/** For a process that runs already: holds its FIFOs again, and copies its terminal if the master was saved. */
-	static adopt(paths: StdioPaths, master: number | undefined, context: StdioContext): Stdio {
+	/**
+	 * For a process that runs already: holds its FIFOs again, and copies its terminal if the master was saved, to a logger that
+	 * is started anew. `lost` gets what cannot be had again. FIFOs, files and loggers that the process itself writes to are its own.
+	 */
+	static async adopt(
+		paths: StdioPaths,
+		master: number | undefined,
+		owner: StdioOwner,
+		context: StdioContext,
+		lost: (what: string, why: unknown) => void,
+	): Promise<Stdio> {
 		const stdio = new Stdio(paths, context.kernel, context.nothing);
+		const attempt = async (what: string, open: () => Promise<void> | void) => {
+			try {
+				await open();
+			} catch (reason) {
+				lost(what, reason);
+			}
+		};
 		if (paths.terminal) {
-			if (isFifo(plain(paths.stdout))) stdio.#terminalOutput = stdio.#output(plain(paths.stdout), true);
-			else if (paths.stdout.startsWith("file:")) stdio.#terminalOutput = stdio.#logFile(new URL(paths.stdout));
-			stdio.#openStdin(false);
+			await attempt("stdout", () => {
+				// What lies elsewhere than in a FIFO would be made anew for a client that has taken its own away.
+				if (schemeOf(paths.stdout) === "fifo" && paths.stdout !== "") statSync(plain(paths.stdout));
+				return stdio.#openTerminalOutput(owner, context);
+			});
+			await attempt("stdin", () => stdio.#openStdin(false));
 			if (master !== undefined) stdio.#attach(master);
 			return stdio;
 		}
 		for (const path of new Set([plain(paths.stdout), plain(paths.stderr)]))
-			if (isFifo(path)) stdio.#output(path, false);
-		if (isFifo(plain(paths.stdin))) stdio.#stdin = openFifo(context.kernel, plain(paths.stdin), false);
+			if (isFifo(path))
+				await attempt(path === plain(paths.stdout) ? "stdout" : "stderr", () => void stdio.#output(path, false));
+		if (isFifo(plain(paths.stdin))) await attempt("stdin", () => stdio.#openStdin(false));
 		return stdio;
 	}
 
@@ -186,35 +207,37 @@ export class Stdio {
 
 	async #openOutputs(owner: StdioOwner, context: StdioContext): Promise<void> {
 		const { stdout, stderr, terminal } = this.paths;
+		if (terminal) return this.#openTerminalOutput(owner, context);
 		const scheme = schemeOf(stdout);
-		if (scheme === "binary" || scheme === "binary-v2") {
-			const logger = await LoggerProcess.start(new URL(stdout), owner.containerId, owner.namespace, context);
-			this.#logger = logger;
-			if (terminal) {
-				context.kernel.close(logger.stderr);
-				this.#outputs.add(logger.stdout);
-				makeNonBlocking(context.kernel, logger.stdout);
-				this.#terminalOutput = logger.stdout;
-			} else {
-				this.#handed.add(logger.stdout).add(logger.stderr);
-				this.descriptors[1] = logger.stdout;
-				this.descriptors[2] = logger.stderr;
-			}
-		} else if (scheme === "file") {
-			const file = this.#logFile(new URL(stdout));
-			if (terminal) this.#terminalOutput = file;
-			else this.descriptors[1] = this.descriptors[2] = file;
-		} else if (scheme === "fifo") {
-			if (stdout !== "" && terminal) this.#terminalOutput = this.#output(plain(stdout), true);
-			else if (stdout !== "") this.descriptors[1] = this.#output(plain(stdout), false);
-			if (stderr !== "" && !terminal)
+		if (scheme === "binary") {
+			const logger = await this.#startLogger(owner, context);
+			this.#handed.add(logger.stdout).add(logger.stderr);
+			this.descriptors[1] = logger.stdout;
+			this.descriptors[2] = logger.stderr;
+		} else if (scheme === "file") this.descriptors[1] = this.descriptors[2] = this.#logFile(new URL(stdout));
+		else {
+			if (stdout !== "") this.descriptors[1] = this.#output(plain(stdout), false);
+			if (stderr !== "")
 				this.descriptors[2] = stderr === stdout ? this.descriptors[1] : this.#output(plain(stderr), false);
-		} else
-			throw new DaemonError(
-				"InvalidArgument",
-				{ kind: "stdio", id: stdout },
-				`unknown scheme ${JSON.stringify(scheme)}`,
-			);
+		}
+	}
+
+	async #openTerminalOutput(owner: StdioOwner, context: StdioContext): Promise<void> {
+		const { stdout } = this.paths;
+		const scheme = schemeOf(stdout);
+		if (scheme === "binary") {
+			const logger = await this.#startLogger(owner, context);
+			context.kernel.close(logger.stderr);
+			this.#outputs.add(logger.stdout);
+			makeNonBlocking(context.kernel, logger.stdout);
+			this.#terminalOutput = logger.stdout;
+		} else if (scheme === "file") this.#terminalOutput = this.#logFile(new URL(stdout));
+		else if (stdout !== "") this.#terminalOutput = this.#output(plain(stdout), true);
+	}
+
+	async #startLogger(owner: StdioOwner, context: StdioContext): Promise<LoggerProcess> {
+		this.#logger = await LoggerProcess.start(new URL(this.paths.stdout), owner.containerId, owner.namespace, context);
+		return this.#logger;
 	}
 
 	#output(path: string, nonBlocking: boolean): number {
@@ -250,8 +273,12 @@ export class Stdio {
 	}
 }
 
-function schemeOf(uri: string): string {
-	return /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1] ?? "fifo";
+/** Throws InvalidArgument for any other. */
+function schemeOf(uri: string): "fifo" | "file" | "binary" {
+	const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1] ?? "fifo";
+	if (scheme === "fifo" || scheme === "file") return scheme;
+	if (scheme === "binary" || scheme === "binary-v2") return "binary";
+	throw new DaemonError("InvalidArgument", { kind: "stdio", id: uri }, `unknown scheme ${JSON.stringify(scheme)}`);
 }
 
 /** A FIFO's path: no scheme, or `fifo://`. */

@@ -32,8 +32,10 @@ export async function inherit(estate: Estate, link: ShimLinkContext, signal: Abo
 	const containers = left.map(({ id, bundle }) => ({ containerId: id, bundle }));
 	const answers = await shard.adopt({ containers }, { timeoutMs: adoptMs, signal });
 	const homes = new Map<string, string>();
+	const losses = new Map<string, readonly string[]>();
 	const waiting = new Map<string, string>();
-	for (const { containerId, problem, again, shardId, address } of answers.containers) {
+	for (const { containerId, problem, again, shardId, address, lost } of answers.containers) {
+		if (lost.length > 0) losses.set(containerId, lost);
 		if (problem !== "") warn({ namespace, container: containerId, problem }, "a container could not be adopted");
 		if (again) waiting.set(containerId, problem);
 		// An heir of an earlier attempt has it, which was broken off before anybody was told; or the dead one lives.
@@ -48,7 +50,11 @@ export async function inherit(estate: Estate, link: ShimLinkContext, signal: Abo
 	const asked = new Set(left.map(({ id }) => id));
 	const told = estate.residentsOf().filter(({ id }) => asked.has(id) && !waiting.has(id));
 	await Promise.all(
-		told.map(({ id }) => residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim })),
+		told.map(async ({ id }) => {
+			await residents.tell({ namespace, id }, { type: "shim.adopted", shim: homes.get(id) ?? heir.shim });
+			const lost = losses.get(id);
+			if (lost !== undefined) await residents.tell({ namespace, id }, { type: "stdio.lost", lost });
+		}),
 	);
 	estate.release(heir.shim);
 	const [first] = waiting;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { ShimFact } from "../../machines/process-facts.ts";
 import { DaemonError } from "../../src/errors/daemon-error.ts";
+import type { AdoptContainersRequest } from "../../src/gen/troupe/shim/v1/shim.ts";
 import { memoryStore } from "../../src/metadata/store/memory-store.ts";
 import type { Store } from "../../src/metadata/store/store.ts";
 import { type System, startSystem } from "../kernel/system.ts";
@@ -20,6 +21,8 @@ class ScriptedHost {
 	stillborn = 0;
 	/** Happens while an heir adopts, or a binary buries. */
 	meanwhile = (): void => {};
+	/** What an heir cannot open again of each container. */
+	lost: readonly string[] = [];
 	#shards = 0;
 	#waiting: (() => void)[] = [];
 
@@ -63,7 +66,12 @@ class ScriptedHost {
 		}
 		if (method === "adopt") {
 			this.meanwhile();
-			return { containers: [] };
+			const { containers } = request as AdoptContainersRequest;
+			const shardId = address.replace("unix:///", "");
+			return {
+				containers:
+					this.lost.length === 0 ? [] : containers.map((each) => ({ ...each, shardId, problem: "", lost: this.lost })),
+			};
 		}
 		if (method === "shutdown") queueMicrotask(() => this.kill(address));
 		return {};
@@ -71,7 +79,9 @@ class ScriptedHost {
 
 	tell(id: string, fact: ShimFact): void {
 		if (fact.type === "shim.adopted" && this.residents.has(id)) this.residents.set(id, fact.shim);
-		this.told.push(`${id} ${fact.type}${"shim" in fact ? ` ${fact.shim}` : ""}`);
+		this.told.push(
+			`${id} ${fact.type}${"shim" in fact ? ` ${fact.shim}` : ""}${"lost" in fact ? ` ${fact.lost}` : ""}`,
+		);
 		for (const wake of this.#waiting.splice(0)) wake();
 	}
 
@@ -184,6 +194,14 @@ test("a dead shard's containers are told of the loss, adopted by a fresh shard, 
 	assert.ok(host.calls.includes("adopt unix:///s2"));
 	await until(() => links().join() === "s2");
 	assert.throws(() => shims.connection("default", "s1"), { code: "NotFound" });
+});
+
+test("what an heir could not open again is told after its name", async () => {
+	await assign("a", "own");
+	host.lost = ["its terminal: no"];
+	host.kill("unix:///s1");
+	await host.hears("a stdio.lost its terminal: no");
+	assert.deepEqual(host.told, ["a shim.lost", "a shim.adopted s2", "a stdio.lost its terminal: no"]);
 });
 
 test("a container made elsewhere by the name of one that was being inherited is not told of the heir", async () => {

@@ -311,6 +311,19 @@ test("a lost shim's task waits for an heir, and what was asked meanwhile is done
 	assert.equal(world.registry.context(web).shim, "shard-2");
 });
 
+test("stdio that an heir could not open again is an event, while there is a process to miss it", async () => {
+	await running();
+	await world.registry.tell(web, { type: "shim.lost" });
+	await world.registry.tell(web, { type: "shim.adopted", shim: "shard-2" });
+	await world.registry.tell(web, { type: "stdio.lost", lost: ["its terminal: no"] });
+	assert.equal((await world.events()).at(-1), "/troupe/stdio-lost");
+	await world.shim.exit("web", 7);
+	await world.manager.tasks.wait(init, call);
+	const before = await world.events();
+	await world.registry.tell(web, { type: "stdio.lost", lost: ["its terminal: no"] });
+	assert.deepEqual(await world.events(), before);
+});
+
 test("an exec that is asked for while the shim is lost is made when an heir has the container", async () => {
 	await running();
 	world.shim.connected = false;

@@ -12,6 +12,7 @@ import {
 	TaskStart,
 } from "../../src/gen/containerd/events/task.ts";
 import type { Timestamp } from "../../src/gen/google/protobuf/timestamp.ts";
+import { StdioLost } from "../../src/gen/troupe/v1/events.ts";
 import { stageEvent } from "../../src/metadata/stage-event.ts";
 import type { Transaction } from "../../src/metadata/store/store.ts";
 
@@ -27,6 +28,10 @@ const codecs = {
 	"/tasks/resumed": ["containerd.events.TaskResumed", TaskResumed],
 	"/tasks/checkpointed": ["containerd.events.TaskCheckpointed", TaskCheckpointed],
 } as const;
+
+/** Ours, not containerd's: its clients see it only where a shim's death has cost something, and pass over what they do not know. */
+export const publishStdioLost = (transaction: Transaction, namespace: string, event: StdioLost): void =>
+	stageEvent(transaction, namespace, "/troupe/stdio-lost", "troupe.v1.StdioLost", StdioLost, event);
 
 export type TaskTopic = keyof typeof codecs;
 type MessageOf<Topic extends TaskTopic> = ReturnType<(typeof codecs)[Topic][1]["fromPartial"]>;

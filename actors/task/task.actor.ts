@@ -12,7 +12,7 @@ import type { Watch, Witness } from "../task-manager/witness.ts";
 import type { Bundles } from "./bundle.ts";
 import { processOnHost } from "./process-on-host.ts";
 import { failureOf, isNotFound, noStateOf, stateFactOf } from "./shim-answer.ts";
-import { publishTaskEvent, timestampOf } from "./task-events.ts";
+import { publishStdioLost, publishTaskEvent, timestampOf } from "./task-events.ts";
 
 /** The shims, as far as a task needs them. */
 export interface TaskShims {
@@ -127,6 +127,9 @@ export function taskActor(world: TaskWorld) {
 			},
 			publishOom(transaction, _, { context: { namespace, id } }) {
 				publishTaskEvent(transaction, namespace, "/tasks/oom", { containerId: id });
+			},
+			publishStdioLost(transaction, { lost }, { context: { namespace, id } }) {
+				publishStdioLost(transaction, namespace, { containerId: id, lost: [...lost] });
 			},
 			publishPaused(transaction, _, { context: { namespace, id } }) {
 				publishTaskEvent(transaction, namespace, "/tasks/paused", { containerId: id });

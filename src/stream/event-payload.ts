@@ -5,13 +5,14 @@ import { NamespaceCreate, NamespaceDelete, NamespaceUpdate } from "../gen/contai
 import { SandboxCreate, SandboxExit, SandboxStart } from "../gen/containerd/events/sandbox.ts";
 import { SnapshotCommit, SnapshotPrepare, SnapshotRemove } from "../gen/containerd/events/snapshot.ts";
 import * as task from "../gen/containerd/events/task.ts";
+import { StdioLost } from "../gen/troupe/v1/events.ts";
 import { type JsonValue, jsonOf } from "./json-value.ts";
 
 interface Decoder {
 	decode(input: Uint8Array): unknown;
 }
 
-/** Every message that containerd publishes, by the bare full name that its Any carries. Image events have their own package. */
+/** Every message that containerd or Troupe publishes, by the bare full name that its Any carries. Image events have their own package. */
 const decoders = new Map<string, Decoder>([
 	["containerd.events.ContainerCreate", ContainerCreate],
 	["containerd.events.ContainerUpdate", ContainerUpdate],
@@ -40,6 +41,7 @@ const decoders = new Map<string, Decoder>([
 	["containerd.events.TaskPaused", task.TaskPaused],
 	["containerd.events.TaskResumed", task.TaskResumed],
 	["containerd.events.TaskCheckpointed", task.TaskCheckpointed],
+	["troupe.v1.StdioLost", StdioLost],
 ]);
 
 /** The payload of an event as JSON; undefined for a type that is not known, or bytes that are not the type. */

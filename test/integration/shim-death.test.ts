@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import {
+	chmodSync,
 	closeSync,
 	existsSync,
 	openSync,
 	readdirSync,
 	readFileSync,
 	readSync,
+	rmSync,
 	writeFileSync,
 	writeSync,
 } from "node:fs";
@@ -82,8 +84,8 @@ describe("death of shims and of the daemon", () => {
 		assert.deepEqual(
 			adopted.map(({ address: _, ...rest }) => rest),
 			[
-				{ containerId: "living", pid: living.pid, problem: "", again: false, shardId },
-				{ containerId: "waiting", pid: waiting.pid, problem: "", again: false, shardId },
+				{ containerId: "living", pid: living.pid, problem: "", again: false, shardId, lost: [] },
+				{ containerId: "waiting", pid: waiting.pid, problem: "", again: false, shardId, lost: [] },
 			],
 		);
 		assert.equal((await task.state({ id: "living" })).status, 2);
@@ -175,6 +177,61 @@ describe("death of shims and of the daemon", () => {
 		closeSync(input);
 		closeSync(output);
 		for (const id of ["cat", "plain"]) await task.delete({ id });
+	});
+
+	test("a terminal's logger is started anew by the adopter", async () => {
+		const bundle = host.bundle("logged", ["sh", "-c", "read a; echo got $a"], { terminal: true });
+		const [logger, log, stdin] = [join(bundle, "logger"), join(bundle, "log"), mkfifo(join(bundle, "in"))];
+		writeFileSync(logger, `#!/bin/sh\nexec 5>&-\necho "for $CONTAINER_ID" >>"${log}"\ncat <&3 >>"${log}"\n`);
+		chmodSync(logger, 0o755);
+		const shard = await host.shard("logged", bundle);
+		const stdout = `binary://${logger}`;
+		const { pid } = await shard.task.create({ id: "logged", bundle, terminal: true, stdin, stdout }, { namespace });
+		await shard.task.start({ id: "logged" });
+		await killShard({ ...shard, id: "logged", bundle, pid });
+		const { task, adopted } = await adopter([{ id: "logged", bundle }]);
+		assert.deepEqual([adopted[0]?.problem, adopted[0]?.lost], ["", []]);
+		const input = openSync(stdin, "w");
+		writeSync(input, "A\n");
+		await task.wait({ id: "logged" });
+		closeSync(input);
+		await task.delete({ id: "logged" });
+		assert.equal(readFileSync(log, "utf8"), "for logged\nfor logged\nA\r\ngot A\r\n");
+	});
+
+	test("what of its stdio cannot be opened again is said by the adopter", async () => {
+		const ignoring = ["sh", "-c", "trap '' HUP; echo ready; sleep 60"];
+		const bundle = host.bundle("hung", ignoring, { terminal: true });
+		const [logger, stdout] = [join(bundle, "gone"), mkfifo(join(bundle, "out"))];
+		writeFileSync(logger, "#!/bin/sh\nexec 5>&-\ncat <&3 >/dev/null\n");
+		chmodSync(logger, 0o755);
+		const shard = await host.shard("hung", bundle);
+		const { pid } = await shard.task.create({ id: "hung", bundle, terminal: true, stdout }, { namespace });
+		await shard.task.start({ id: "hung" });
+		await shard.task.exec({
+			id: "hung",
+			execId: "e",
+			terminal: true,
+			stdout: `binary://${logger}`,
+			spec: execSpec(ignoring),
+		});
+		await shard.task.start({ id: "hung", execId: "e" });
+		const output = openSync(stdout, "r");
+		assert.ok(readSync(output, Buffer.alloc(64)) > 0, "it ignores the hangup");
+		closeSync(output);
+		rmSync(logger);
+		await killStandby();
+		await killShard({ ...shard, id: "hung", bundle, pid });
+		const { task, adopted } = await adopter([{ id: "hung", bundle }]);
+		assert.equal(adopted[0]?.problem, "");
+		assert.deepEqual(
+			adopted[0]?.lost.map((each) => each.replace(/: .*/, "")),
+			["its terminal", "the terminal of exec e", "stdout of exec e"],
+		);
+		assert.equal((await task.state({ id: "hung" })).status, 2);
+		await task.kill({ id: "hung", signal: 9 });
+		await task.wait({ id: "hung" });
+		await task.delete({ id: "hung" });
 	});
 
 	test("a standby that was killed is replaced; shards register again and their orphans are still witnessed", async () => {

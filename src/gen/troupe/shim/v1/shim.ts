@@ -168,6 +168,8 @@ export interface AdoptedContainer {
   address: string;
   /** It may succeed another time: something else is wrong than what is in the bundle. */
   again: boolean;
+  /** What of the stdio of its processes could not be opened again, and why. */
+  lost: string[];
 }
 
 export interface InfoResponse {
@@ -1779,7 +1781,7 @@ export const AdoptContainersResponse: MessageFns<AdoptContainersResponse> = {
 };
 
 function createBaseAdoptedContainer(): AdoptedContainer {
-  return { containerId: "", pid: 0, problem: "", shardId: "", address: "", again: false };
+  return { containerId: "", pid: 0, problem: "", shardId: "", address: "", again: false, lost: [] };
 }
 
 export const AdoptedContainer: MessageFns<AdoptedContainer> = {
@@ -1801,6 +1803,9 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     }
     if (message.again !== false) {
       writer.uint32(48).bool(message.again);
+    }
+    for (const v of message.lost) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -1866,6 +1871,14 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
             message.again = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lost.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1889,6 +1902,7 @@ export const AdoptedContainer: MessageFns<AdoptedContainer> = {
     message.shardId = object.shardId ?? "";
     message.address = object.address ?? "";
     message.again = object.again ?? false;
+    message.lost = object.lost?.map((e) => e) || [];
     return message;
   },
 };
