@@ -18,8 +18,15 @@ const argsOf = (id: string, program: Program, code: number, lifeMs: number): rea
 };
 
 /** An ordinary container of the test's namespace. */
-export function specOf(namespace: string, id: string, program: Program, code: number, lifeMs: number) {
-	const spec = runtimeSpec(`/${namespace}/${id}`, argsOf(id, program, code, lifeMs));
+export function specOf(
+	namespace: string,
+	id: string,
+	program: Program,
+	code: number,
+	lifeMs: number,
+	terminal: boolean,
+) {
+	const spec = runtimeSpec(`/${namespace}/${id}`, argsOf(id, program, code, lifeMs), terminal);
 	return {
 		typeUrl: "types.containerd.io/opencontainers/runtime-spec/1/Spec",
 		value: Buffer.from(JSON.stringify(spec)),

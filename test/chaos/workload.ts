@@ -25,6 +25,12 @@ export interface WorkloadOptions {
 	readonly ledger: Ledger;
 }
 
+interface Stdio {
+	readonly stdin: string;
+	readonly stdout: string;
+	readonly terminal: boolean;
+}
+
 const callMs = 20_000;
 const options = () => ({ deadline: Date.now() + callMs });
 
@@ -55,12 +61,15 @@ export class Workload {
 		this.lives++;
 		const program = random.pick(programs);
 		const code = random.integer(1, 99);
+		const terminal = random.chance(0.15);
 		const output = random.chance(0.4) ? new Output(join(this.#directory, `${id}.out`)) : undefined;
+		const stdin = random.chance(0.2) ? mkfifo(join(this.#directory, `${id}.in`)) : "";
 		const runtime = random.pick(["crun", "runc"]);
-		this.#ledger.expect(id, "", [program === "sleeps" ? 137 : code]);
+		// A terminal whose master died with shard and standby hangs up.
+		this.#ledger.expect(id, "", [program === "sleeps" ? 137 : code, ...(terminal ? [129] : [])]);
 		try {
-			await this.#prepare(id, program, code, random.integer(0, 3_000));
-			await this.#create(id, output?.path ?? "", runtime, random);
+			await this.#prepare(id, specOf(this.#namespace, id, program, code, random.integer(0, 3_000), terminal));
+			await this.#create(id, { stdin, stdout: output?.path ?? "", terminal }, runtime, random);
 			if (random.chance(0.05)) await this.#kill(id, "", 9);
 			else {
 				await this.#start(id, "");
@@ -68,10 +77,13 @@ export class Workload {
 				await this.#end(id, program, random);
 			}
 			const exited = await this.#exit(id, "");
-			if (output !== undefined && exited === code && program === "exits") output.require(`begin ${id}\nend ${id}\n`);
+			// What a shard has read of a terminal and not written yet dies with it.
+			if (output !== undefined && exited === code && program === "exits" && !terminal)
+				output.require(`begin ${id}\nend ${id}\n`);
 			await this.#delete(id, "", exited);
 		} finally {
 			output?.close();
+			if (stdin !== "") rmSync(stdin);
 		}
 		await this.#forget(id);
 	}
@@ -96,8 +108,7 @@ export class Workload {
 			}
 	}
 
-	async #prepare(id: string, program: Program, code: number, lifeMs: number): Promise<void> {
-		const spec = specOf(this.#namespace, id, program, code, lifeMs);
+	async #prepare(id: string, spec: ReturnType<typeof specOf>): Promise<void> {
 		await persistently(`prepare ${id}`, async () => {
 			try {
 				await this.#snapshots.prepare({ snapshotter: "overlayfs", key: id, parent: this.#parent }, options());
@@ -120,7 +131,7 @@ export class Workload {
 		});
 	}
 
-	async #create(id: string, stdout: string, runtime: string, random: Random): Promise<void> {
+	async #create(id: string, stdio: Stdio, runtime: string, random: Random): Promise<void> {
 		const impatient = random.chance(0.1);
 		let first = true;
 		await persistently(`create ${id}`, async () => {
@@ -129,7 +140,7 @@ export class Workload {
 				// Some callers go away in the middle, and come back.
 				const limit = impatient && first ? { deadline: Date.now() + random.integer(1, 80) } : options();
 				first = false;
-				const request = { containerId: id, rootfs: mounts, stdout, options: runcOptions(runtime) };
+				const request = { containerId: id, rootfs: mounts, ...stdio, options: runcOptions(runtime) };
 				const { pid } = await this.#tasks.create(request, limit);
 				this.#ledger.made(id, "", pid);
 				return true;
@@ -162,11 +173,12 @@ export class Workload {
 		const code = random.integer(1, 99);
 		const sleeps = random.chance(0.3);
 		// it may go with its container
-		this.#ledger.expect(id, execId, [code, 137]);
+		const terminal = random.chance(0.15);
+		this.#ledger.expect(id, execId, [code, 137, ...(terminal ? [129] : [])]);
 		const added = await persistently(`exec ${id}/${execId}`, async () => {
 			try {
 				const spec = execSpecOf(code, sleeps ? 100_000 : random.integer(0, 300));
-				await this.#tasks.exec({ containerId: id, execId, spec }, options());
+				await this.#tasks.exec({ containerId: id, execId, spec, terminal }, options());
 				return "yes";
 			} catch (reason) {
 				const refusal = codeOf(reason);
