@@ -137,8 +137,9 @@ export class Ledger {
 		for (const answer of answers) if (answer !== status) complain(`an answer said ${answer}, the event ${status}`);
 		const truth = pidfd === undefined ? undefined : exitOfStranger(nativeKernel, pidfd, pid);
 		if (truth === status) {
-			// crun's and runc's init ends with 1 when who starts it dies in the middle: its program never ran.
-			const isBrokenStart = exec === "" && status === 1 && !told.includes("start");
+			// Its program never ran: crun's and runc's init ends with 1 when who starts it dies in the middle, and runc's with 2 when
+			// its terminal hangs up (a Go program that SIGHUP cannot kill, for it is the init of its pid namespace).
+			const isBrokenStart = exec === "" && (status === 1 || status === 2) && !told.includes("start");
 			if (!expected.has(status) && !isBrokenStart)
 				complain(`ended with ${status}, expected ${[...expected].join(" or ")}`);
 			return;
