@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { TasksDefinition } from "../../src/gen/containerd/services/tasks/v1/tasks.ts";
 import { DaemonUnderTest, type StreamEvent } from "../fixtures/daemon-under-test.ts";
-import { within } from "../fixtures/deadline.ts";
+import { eventually, within } from "../fixtures/deadline.ts";
+import { connect } from "../fixtures/grpc-client.ts";
+import { execSpec } from "./shim-host.ts";
 
 const skip = process.getuid?.() === 0 ? false : "real containers need root";
 
@@ -156,6 +159,30 @@ describe("containers under a real daemon", { skip }, () => {
 			daemon.leftovers().filter((line) => !line.startsWith("process")),
 			[],
 		);
+	});
+
+	test("a terminal whose master dies with shard and standby is said to be lost; its container lives on", async () => {
+		await daemon.succeed("run", "-d", "--name", "hung", image(), "sleep", "100000");
+		const tasks = connect(daemon.socket, daemon.namespace, TasksDefinition);
+		const spec = execSpec(["sh", "-c", "trap '' HUP; exec sleep 100000"]);
+		await tasks.exec({ containerId: "hung", execId: "e", terminal: true, spec });
+		const { pid: ignoring } = await tasks.start({ containerId: "hung", execId: "e" });
+		await eventually(10_000, "it ignores the hangup", () =>
+			readFileSync(`/proc/${ignoring}/cmdline`, "utf8").startsWith("sleep") ? true : undefined,
+		);
+		const since = await newest();
+		for (const pid of daemon.shims()) process.kill(pid, "SIGKILL");
+		const query = `namespace=${daemon.namespace}&topic=/troupe/stdio-lost&since=${since}`;
+		const lost = await within(30_000, "the loss on the stream", async () => {
+			for await (const { data } of daemon.events(query)) return data;
+			return undefined;
+		});
+		assert.deepEqual(lost, { containerId: "hung", lost: ["the terminal of exec e: nobody holds its master any more"] });
+		assert.equal(containersAlive(daemon.namespace), 1);
+		await daemon.succeed("kill", "--signal", "KILL", "hung");
+		const ended = await tasks.wait({ containerId: "hung" }, { deadline: Date.now() + 30_000 });
+		assert.equal(ended.exitStatus, 137);
+		await daemon.succeed("rm", "hung");
 	});
 });
 
