@@ -13,7 +13,7 @@ import type { Entry, ReportedFact } from "./exit-journal.ts";
 import { type Log, reasonOf } from "./log.ts";
 import type { OciRuntime, RuntimeContext } from "./oci-runtime.ts";
 import { OomWatch } from "./oom.ts";
-import { ContainerProcess } from "./process.ts";
+import { ContainerProcess, hasExecuted } from "./process.ts";
 import type { ProcessStatus } from "./process-status.ts";
 import type { Report } from "./publisher.ts";
 import { report, reportOf } from "./reports.ts";
@@ -186,7 +186,7 @@ export class Container {
 
 	async #startInit(timeoutMs: number | undefined): Promise<void> {
 		const limit = Math.min(timeoutMs ?? this.context.timeoutMs, this.context.timeoutMs);
-		if (this.init.hasExecuted) return; // who started it died before he could tell
+		if (hasExecuted(this.init)) return; // who started it died before he could tell
 		if (this.parts.direct && (await startDirectly(this.context.kernel, this.#direct, limit))) return;
 		await this.#runtime(["start", this.id], timeoutMs);
 	}

@@ -82,11 +82,6 @@ export class ContainerProcess {
 		return isExiting(this.pid) || isZombie(this.pid);
 	}
 
-	/** Whether it executes another program than when it was made. */
-	get hasExecuted(): boolean {
-		return hasExecuted(this);
-	}
-
 	/** For a process that is another's child: calls back when it has ended. */
 	watch(ended: (pidfd: number) => void): void {
 		const pidfd = this.#pidfd;
@@ -160,7 +155,7 @@ export class ContainerProcess {
 	}
 }
 
-/** As of ContainerProcess; false for a process that has ended, and where its executable is not known. */
+/** Whether a process executes another program than when it was made; false for a process that has ended, and where its executable is not known. */
 export function hasExecuted({ pid, executable }: Pick<ProcessRecord, "pid" | "executable">): boolean {
 	const current = executableOf(pid);
 	return executable !== "" && current !== undefined && current !== executable;

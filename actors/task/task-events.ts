@@ -29,10 +29,6 @@ const codecs = {
 	"/tasks/checkpointed": ["containerd.events.TaskCheckpointed", TaskCheckpointed],
 } as const;
 
-/** Ours, not containerd's: its clients see it only where a shim's death has cost something, and pass over what they do not know. */
-export const publishStdioLost = (transaction: Transaction, namespace: string, event: StdioLost): void =>
-	stageEvent(transaction, namespace, "/troupe/stdio-lost", "troupe.v1.StdioLost", StdioLost, event);
-
 export type TaskTopic = keyof typeof codecs;
 type MessageOf<Topic extends TaskTopic> = ReturnType<(typeof codecs)[Topic][1]["fromPartial"]>;
 
@@ -53,6 +49,10 @@ export function publishTaskEvent<Topic extends TaskTopic>(
 	};
 	stageEvent(transaction, namespace, topic, typeUrl, codec, codec.fromPartial(event));
 }
+
+/** Ours, not containerd's: its clients see it only where a shim's death has cost something, and pass over what they do not know. */
+export const publishStdioLost = (transaction: Transaction, namespace: string, event: StdioLost): void =>
+	stageEvent(transaction, namespace, "/troupe/stdio-lost", "troupe.v1.StdioLost", StdioLost, event);
 
 const second = 1_000_000_000n;
 export const timestampOf = (nanoseconds: bigint): Timestamp => ({

@@ -202,11 +202,11 @@ describe("death of shims and of the daemon", () => {
 	test("what of its stdio cannot be opened again is said by the adopter", async () => {
 		const ignoring = ["sh", "-c", "trap '' HUP; echo ready; sleep 60"];
 		const bundle = host.bundle("hung", ignoring, { terminal: true });
-		const [logger, stdout] = [join(bundle, "gone"), mkfifo(join(bundle, "out"))];
+		const [logger, stdin, stdout] = [join(bundle, "gone"), mkfifo(join(bundle, "in")), mkfifo(join(bundle, "out"))];
 		writeFileSync(logger, "#!/bin/sh\nexec 5>&-\ncat <&3 >/dev/null\n");
 		chmodSync(logger, 0o755);
 		const shard = await host.shard("hung", bundle);
-		const { pid } = await shard.task.create({ id: "hung", bundle, terminal: true, stdout }, { namespace });
+		const { pid } = await shard.task.create({ id: "hung", bundle, terminal: true, stdin, stdout }, { namespace });
 		await shard.task.start({ id: "hung" });
 		await shard.task.exec({
 			id: "hung",
@@ -219,15 +219,17 @@ describe("death of shims and of the daemon", () => {
 		const output = openSync(stdout, "r");
 		assert.ok(readSync(output, Buffer.alloc(64)) > 0, "it ignores the hangup");
 		closeSync(output);
-		rmSync(logger);
+		for (const path of [logger, stdin]) rmSync(path);
 		await killStandby();
 		await killShard({ ...shard, id: "hung", bundle, pid });
 		const { task, adopted } = await adopter([{ id: "hung", bundle }]);
 		assert.equal(adopted[0]?.problem, "");
-		assert.deepEqual(
-			adopted[0]?.lost.map((each) => each.replace(/: .*/, "")),
-			["its terminal", "the terminal of exec e", "stdout of exec e"],
-		);
+		assert.deepEqual(adopted[0]?.lost.map((each) => each.replace(/: .*/, "")).toSorted(), [
+			"its terminal",
+			"stdin",
+			"stdout of exec e",
+			"the terminal of exec e",
+		]);
 		assert.equal((await task.state({ id: "hung" })).status, 2);
 		await task.kill({ id: "hung", signal: 9 });
 		await task.wait({ id: "hung" });
